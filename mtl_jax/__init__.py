@@ -1,0 +1,3 @@
+"""Multi-task learning for JAX."""
+
+from mtl_jax._version import __version__ as __version__
