@@ -1,0 +1,45 @@
+"""The point of least norm in the convex hull of the task gradients."""
+
+import jax.numpy as jnp
+
+from mtl_jax.solvers import nonnegative_qp
+from mtl_jax.typing import Array
+
+
+def min_norm_point(
+    gramian: Array, mask: Array | None = None
+) -> nonnegative_qp.Solution:
+    """Minimise `wᵀ G w` over the probability simplex.
+
+    With `H = G + s² 1 1ᵀ` the simplex problem is a non-negative one: the minimiser x
+    of `½ xᵀ H x − s² 1ᵀ x` over `x ≥ 0` is a positive multiple of w for any `s > 0`.
+    `s²` is the smallest squared norm, the order of the optimum, so that a short
+    gradient among long ones keeps its digits.
+
+    Args:
+        gramian: `[T, T]`, positive semi-definite, any rank and scale.
+        mask: `[T]` bool; false leaves a task out. Default: all are in.
+
+    Returns:
+        `x = w [T]`, non-negative with sum 1 (all zero where every task is masked).
+
+    Example:
+        >>> gramian = jnp.array([[1.0, 0.0], [0.0, 3.0]])
+        >>> [round(float(w), 6) for w in min_norm_point(gramian).x]
+        [0.75, 0.25]
+
+    References:
+        Wolfe, Finding the nearest point in a polytope, 1976, for the reduction.
+    """
+    t = gramian.shape[0]
+    keep = jnp.ones(t, bool) if mask is None else mask
+    norms = jnp.where(keep, jnp.diagonal(gramian), 0)
+    shortest = jnp.min(jnp.where(norms > 0, norms, jnp.inf))
+    s = jnp.where(jnp.isfinite(shortest), shortest, 1)
+    gramian = gramian / s  # the answer does not depend on the scale
+    h = jnp.where(keep[:, None] & keep[None, :], gramian + 1, 0)
+    solution = nonnegative_qp.nonnegative_qp(h, keep.astype(gramian.dtype))
+    x = jnp.where(jnp.isfinite(shortest), solution.x, keep)  # J = 0: uniform
+    total = jnp.sum(x)
+    w = jnp.where(total > 0, x / jnp.where(total > 0, total, 1), 0)
+    return solution._replace(x=w)

@@ -1,0 +1,86 @@
+"""Task-axis algebra on pytrees.
+
+`task_grads` is a pytree whose every leaf has a leading axis T: row t of all the
+leaves together is the gradient of the loss of task t, one row of the Jacobian J.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax.typing import Array, PyTree
+
+
+def num_tasks(task_grads: PyTree) -> int:
+    """The length T of the task axis."""
+    return jax.tree.leaves(task_grads)[0].shape[0]
+
+
+def gramian(task_grads: PyTree) -> Array:
+    """The inner products of all pairs of task gradients, `G = J Jᵀ`.
+
+    Args:
+        task_grads: pytree of `[T, ...]` leaves.
+
+    Returns:
+        `[T, T]`, float32 or wider whatever the leaves' dtype.
+
+    Example:
+        >>> gramian({"a": jnp.eye(2), "b": jnp.ones((2, 3))}).tolist()
+        [[4.0, 3.0], [3.0, 4.0]]
+    """
+
+    def one_leaf(leaf: Array) -> Array:
+        wide = jnp.promote_types(leaf.dtype, jnp.float32)
+        rows = leaf.reshape(leaf.shape[0], -1).astype(wide)
+        return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
+
+    return sum(one_leaf(leaf) for leaf in jax.tree.leaves(task_grads))  # type: ignore[return-value]
+
+
+def combine(weights: Array, task_grads: PyTree) -> PyTree:
+    """The weighted sum of task gradients, `d = Jᵀ w`.
+
+    Args:
+        weights: `[T]`.
+        task_grads: pytree of `[T, ...]` leaves.
+
+    Returns:
+        Pytree without the task axis, each leaf in its own dtype.
+
+    Example:
+        >>> task_grads = jnp.array([[3.0, 5.0], [1.0, 2.0]])
+        >>> combine(jnp.array([1.0, -1.0]), task_grads).tolist()
+        [2.0, 3.0]
+    """
+
+    def one_leaf(leaf: Array) -> Array:
+        wide = jnp.promote_types(leaf.dtype, jnp.float32)
+        total = jnp.tensordot(
+            weights.astype(wide),
+            leaf.astype(wide),
+            axes=1,
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return total.astype(leaf.dtype)
+
+    return jax.tree.map(one_leaf, task_grads)
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether no inexact leaf holds a NaN or an infinity; a bool scalar."""
+    leaves = [
+        jnp.all(jnp.isfinite(leaf))
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    return jnp.all(jnp.stack(leaves)) if leaves else jnp.array(True)
+
+
+def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
+    """Leaf by leaf, `if_true` where the scalar condition holds, else `if_false`."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+
+
+def copy(tree: PyTree) -> PyTree:
+    """A tree of new JAX arrays, safe to donate while the original lives on."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)

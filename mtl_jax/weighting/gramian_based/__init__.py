@@ -1,0 +1,1 @@
+"""Methods that look at the Gramian of the task gradients, one paper a file."""

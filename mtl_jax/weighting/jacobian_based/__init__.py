@@ -1,0 +1,1 @@
+"""Methods that look at the task gradients themselves, one paper a file."""

@@ -1,0 +1,1 @@
+"""Methods that look at the losses alone, one paper a file."""

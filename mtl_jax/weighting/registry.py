@@ -1,0 +1,107 @@
+"""Every method by name."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_type_hints
+
+from mtl_jax.errors import unknown_name
+from mtl_jax.weighting import base
+from mtl_jax.weighting.gramian_based.mgda import mgda
+from mtl_jax.weighting.gramian_based.pcgrad import pcgrad
+from mtl_jax.weighting.jacobian_based.graddrop import graddrop
+from mtl_jax.weighting.loss_based.dwa import dwa
+from mtl_jax.weighting.loss_based.equal import equal
+from mtl_jax.weighting.loss_based.famo import famo
+from mtl_jax.weighting.loss_based.rlw import rlw
+from mtl_jax.weighting.loss_based.static import static
+from mtl_jax.weighting.loss_based.uw import uw
+
+METHODS: dict[str, Callable[..., base.Method]] = {
+    # loss-based
+    "equal": equal,
+    "static": static,
+    "uw": uw,
+    "dwa": dwa,
+    "rlw": rlw,
+    "famo": famo,
+    # Gramian-based
+    "mgda": mgda,
+    "pcgrad": pcgrad,
+    # Jacobian-based
+    "graddrop": graddrop,
+}
+"""Name to factory; the name is the one of the method's paper in snake case."""
+
+_COSTS = {
+    base.LossWeighting: "1 backward pass",
+    base.GramianWeighting: "T backward passes, or 1 at the representation",
+    base.GradientAggregator: "T backward passes, T gradients in memory",
+}
+
+
+class Description(NamedTuple):
+    """What the table of methods says of one of them."""
+
+    name: str
+    kind: str
+    cost: str
+    summary: str
+    paper: str
+
+
+def make(name: str, **hyperparameters: Any) -> base.Method:
+    """Build a method by name.
+
+    Args:
+        name: a key of `METHODS`.
+        **hyperparameters: those of its factory.
+
+    Returns:
+        The method.
+
+    Raises:
+        ValueError: unknown name or hyper-parameter, or one that is missing; the text
+            lists the known ones and the nearest match.
+
+    Example:
+        >>> make("mgda", normalise="l2")
+        Traceback (most recent call last):
+        ...
+        ValueError: unknown hyper-parameter of 'mgda' 'normalise'. Did you mean
+        'normalize'? Known: normalize.
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    factory = METHODS[name]
+    known = inspect.signature(factory).parameters
+    for given in hyperparameters:
+        if given not in known:
+            raise unknown_name(f"hyper-parameter of {name!r}", given, known)
+    missing = [
+        p.name
+        for p in known.values()
+        if p.default is p.empty and p.name not in hyperparameters
+    ]
+    if missing:
+        raise ValueError(
+            f"method {name!r} needs the hyper-parameter{'s' * (len(missing) > 1)} "
+            f"{', '.join(missing)}; none was given"
+        )
+    return factory(**hyperparameters)
+
+
+def describe(name: str) -> Description:
+    """The row of a method in the table of methods, from its factory's docstring."""
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    factory = METHODS[name]
+    text = inspect.getdoc(factory) or ""
+    kind = get_type_hints(factory)["return"]
+    paper = text.partition("References:\n")[2].partition("\n\n")[0]
+    return Description(
+        name=name,
+        kind=kind.__name__,
+        cost=_COSTS[kind],
+        summary=text.partition("\n")[0].rstrip("."),
+        paper=" ".join(paper.split()).rstrip("."),
+    )
