@@ -1,0 +1,22 @@
+"""Data: arrays in memory, TFDS sets on disk, and the order of the batches.
+
+Importing this imports neither TFDS nor scikit-learn nor grain; each is imported by
+the function that needs it.
+"""
+
+from mtl_jax.data.arrays import from_arrays as from_arrays
+from mtl_jax.data.arrays import from_splits as from_splits
+from mtl_jax.data.batches import Batches as Batches
+from mtl_jax.data.batches import evaluation_batches as evaluation_batches
+from mtl_jax.data.grain import GrainBatches as GrainBatches
+from mtl_jax.data.preparation import info as info
+from mtl_jax.data.preparation import is_prepared as is_prepared
+from mtl_jax.data.preparation import listing as listing
+from mtl_jax.data.preparation import prepare as prepare
+from mtl_jax.data.records import RecordSource as RecordSource
+from mtl_jax.data.registry import DATASETS as DATASETS
+from mtl_jax.data.source import ArraySource as ArraySource
+from mtl_jax.data.source import Dataset as Dataset
+from mtl_jax.data.source import Source as Source
+from mtl_jax.data.tfds import load as load
+from mtl_jax.data.tfds import open_source as open_source

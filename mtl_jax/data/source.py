@@ -1,0 +1,190 @@
+"""Data in memory: arrays with an example axis in front."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+class Source(Protocol):
+    """What batches are made of: `ArraySource`, `RecordSource`, or your own."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: np.ndarray) -> dict[str, Any]:
+        """The batch of the examples at `indices`, int64 `[B]`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArraySource:
+    """One split as arrays; checked when it is made.
+
+    Args:
+        inputs: `[N, ...]`, any numeric dtype; kept as it is (uint8 stays uint8).
+        labels: for each label name, `[N, ...]`.
+        masks: for some of the labels, bool `[N]`: False where the label is missing.
+
+    Raises:
+        ValueError: no examples, unequal lengths, non-finite values, a mask of
+            another dtype or shape, or a mask without its label.
+
+    Example:
+        >>> source = ArraySource(np.eye(3), {"digit": np.arange(3)})
+        >>> len(source)
+        3
+        >>> source.take([2, 0])["labels"]
+        {'digit': array([2, 0])}
+    """
+
+    inputs: np.ndarray
+    labels: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        labels = {name: as_array(value) for name, value in self.labels.items()}
+        masks = {name: as_array(value) for name, value in (self.masks or {}).items()}
+        object.__setattr__(self, "inputs", as_array(self.inputs))
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "masks", masks)
+        _check(self.inputs, labels, masks)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, indices: Any) -> dict[str, Any]:
+        """The batch of the examples at `indices`, an integer array `[B]`.
+
+        Returns:
+            `{"inputs": [B, ...], "labels": {name: [B, ...]}}`, and `"masks":
+            {name: bool [B]}` if the source has any.
+        """
+        rows = np.asarray(indices)
+        batch: dict[str, Any] = {
+            "inputs": np.asarray(self.inputs[rows]),
+            "labels": {n: np.asarray(v[rows]) for n, v in self.labels.items()},
+        }
+        if self.masks:
+            batch["masks"] = {n: np.asarray(v[rows]) for n, v in self.masks.items()}
+        return batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """The splits of a set, each an `ArraySource` or None.
+
+    Example:
+        >>> train = ArraySource(np.eye(3), {"digit": np.arange(3)})
+        >>> Dataset("tiny", train).split("test")
+        Traceback (most recent call last):
+        ValueError: dataset 'tiny' has no split 'test'. Present: train.
+    """
+
+    name: str
+    train: ArraySource
+    validation: ArraySource | None = None
+    test: ArraySource | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test"):
+            other = getattr(self, name)
+            if other is None:
+                continue
+            if set(other.labels) != set(self.train.labels):
+                raise ValueError(
+                    f"dataset {self.name!r}: train has the labels "
+                    f"{_names(self.train.labels)}, {name} has {_names(other.labels)}. "
+                    "Give every split the same labels; mark missing ones with masks."
+                )
+            if other.inputs.shape[1:] != self.train.inputs.shape[1:]:
+                raise ValueError(
+                    f"dataset {self.name!r}: an input of train has shape "
+                    f"{self.train.inputs.shape[1:]}, one of {name} "
+                    f"{other.inputs.shape[1:]}. Make them equal."
+                )
+
+    def split(self, name: str) -> ArraySource:
+        """The split called `name`, or a `ValueError` that lists those present."""
+        found = getattr(self, name) if name in SPLITS else None
+        if found is None:
+            present = [split for split in SPLITS if getattr(self, split) is not None]
+            raise ValueError(
+                f"dataset {self.name!r} has no split {name!r}. "
+                f"Present: {', '.join(present)}."
+            )
+        return found
+
+
+def as_array(value: Any) -> np.ndarray:
+    """`value` as an array, memory-mapped ones left where they are."""
+    return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def _names(table: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(table)) or "(none)"
+
+
+def _check(
+    inputs: np.ndarray, labels: dict[str, np.ndarray], masks: dict[str, np.ndarray]
+) -> None:
+    arrays = {"inputs": inputs}
+    arrays |= {f"label {name!r}": value for name, value in labels.items()}
+    arrays |= {f"mask {name!r}": value for name, value in masks.items()}
+    for name, value in arrays.items():
+        if value.ndim == 0 or value.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{name} has dtype {value.dtype} and shape {value.shape}, expected "
+                "numbers or booleans with the examples on axis 0. Encode strings as "
+                "integers and stack the examples into one array."
+            )
+    if len(inputs) == 0:
+        raise ValueError(
+            f"inputs are empty: shape {inputs.shape}. Give at least one example."
+        )
+    if not labels:
+        raise ValueError(
+            "labels are empty: name at least one, as in labels={'digit': array}."
+        )
+    for name in masks:
+        if name not in labels:
+            raise ValueError(
+                f"mask {name!r} belongs to no label. Labels: {_names(labels)}."
+            )
+    differing = {name: len(v) for name, v in arrays.items() if len(v) != len(inputs)}
+    if differing:
+        listed = ", ".join(f"{name} {length}" for name, length in differing.items())
+        raise ValueError(
+            f"lengths differ: inputs {len(inputs)}, but {listed}. Every array holds "
+            "one row an example."
+        )
+    for name, value in masks.items():
+        if value.dtype != np.bool_ or value.ndim != 1:
+            raise ValueError(
+                f"mask {name!r} has dtype {value.dtype} and shape {value.shape}, "
+                f"expected bool ({len(inputs)},): True where the label is present."
+            )
+    _check_finite("inputs", inputs, None, "Clean or drop these examples.")
+    for name, value in labels.items():
+        fix = f"Mark missing labels with masks={{{name!r}: bool array}}."
+        _check_finite(f"label {name!r}", value, masks.get(name), fix)
+
+
+def _check_finite(
+    name: str, array: np.ndarray, present: np.ndarray | None, fix: str
+) -> None:
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    # Minimum and maximum carry a NaN or an infinity and need no second array.
+    if np.isfinite(array.min()) and np.isfinite(array.max()):
+        return
+    bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if present is not None:
+        bad &= present
+    if bad.any():
+        raise ValueError(
+            f"{name}: {int(bad.sum())} of {len(array)} examples hold non-finite values "
+            f"(NaN or infinity), the first at index {int(bad.argmax())}. {fix}"
+        )
