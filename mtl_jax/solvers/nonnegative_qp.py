@@ -19,7 +19,7 @@ class Solution(NamedTuple):
 class _Loop(NamedTuple):
     x: Array  # [T], feasible
     passive: Array  # [T] bool, the coordinates free to be positive
-    entered: Array  # [] int32, the coordinate that entered last
+    entered: Array  # [T] bool, the coordinate that entered last
     barred: Array  # [T] bool, entered without effect since x last moved
     iterations: Array  # [] int32
     done: Array  # [] bool
@@ -84,9 +84,10 @@ def nonnegative_qp(h: Array, q: Array, *, tolerance: float | None = None) -> Sol
         descent = q - h @ z
         barred = jnp.where(jnp.any(z != s.x), False, s.barred)
         candidates = jnp.where(s.passive | barred, -jnp.inf, descent)
-        entering = jnp.argmax(candidates)
-        optimal = candidates[entering] <= threshold
-        grown = s.passive | ((jnp.arange(t) == entering) & ~optimal)
+        steepest = jnp.max(candidates)
+        entering = _first(candidates == steepest)
+        optimal = steepest <= threshold
+        grown = s.passive | (entering & ~optimal)
 
         # Infeasible: go towards z until the first coordinate reaches zero.
         ratio = jnp.where(blocked, s.x / jnp.where(blocked, s.x - z, 1), jnp.inf)
@@ -94,12 +95,12 @@ def nonnegative_qp(h: Array, q: Array, *, tolerance: float | None = None) -> Sol
         alpha = jnp.min(ratio)
         leaving = blocked & (ratio <= alpha)
         moved = jnp.where(leaving, 0, s.x + alpha * (z - s.x))
-        useless = leaving & (jnp.arange(t) == s.entered)
+        useless = leaving & s.entered
 
         return _Loop(
             x=jnp.where(feasible, z, jnp.where(s.passive, moved, 0)),
             passive=jnp.where(feasible, grown, s.passive & ~leaving),
-            entered=jnp.where(feasible, entering, s.entered).astype(jnp.int32),
+            entered=jnp.where(feasible, entering, s.entered),
             barred=jnp.where(feasible, barred, s.barred | useless),
             iterations=s.iterations + 1,
             done=feasible & optimal,
@@ -108,10 +109,15 @@ def nonnegative_qp(h: Array, q: Array, *, tolerance: float | None = None) -> Sol
     start = _Loop(
         x=jnp.zeros(t, dtype),
         passive=jnp.zeros(t, bool),
-        entered=jnp.int32(-1),
+        entered=jnp.zeros(t, bool),
         barred=jnp.zeros(t, bool),
         iterations=jnp.int32(0),
         done=jnp.array(False),
     )
     end = jax.lax.while_loop(lambda s: ~s.done & (s.iterations < limit), step, start)
     return Solution(end.x * scale, end.iterations, end.done)
+
+
+def _first(where: Array) -> Array:
+    """The first true entry alone. (An argmax would bring int64 under float64.)"""
+    return where & (jnp.cumsum(where.astype(jnp.float32)) == 1)

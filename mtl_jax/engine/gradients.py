@@ -1,13 +1,10 @@
-"""From a loss function and a method to gradients: the per-task gradient engine.
+"""From a loss function and a method to gradients.
 
-The only place with a VJP over tasks and with collectives. Two forms of loss function
-are understood; in both, `shared` and `specific` are pytrees of parameters and each
-task-specific parameter occurs in the loss of one task only.
-
-Any function `losses_fn(shared, specific)` works, whatever the model is written in.
-A model with a representation gives the two halves as `SplitLosses`; the heads are
-then differentiated once instead of T times, and the statistics of a method can be
-taken at the representation, where the trunk is traversed once for any T.
+The only place with a VJP over tasks. Any function `losses_fn(shared, specific)` works,
+whatever the model is written in. A model with a representation gives the two halves as
+`SplitLosses`; the heads are then differentiated once instead of T times, and the
+statistics of a method can be taken at the representation, where the trunk is traversed
+once for any T.
 
 Under data parallelism (`axis_name`) each device holds a part of the batch. Task
 losses are sums over examples divided by the number of labelled examples on all
@@ -22,44 +19,17 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax import tree
+from mtl_jax.engine import losses as losses_module
+from mtl_jax.engine.collectives import Reduce
+from mtl_jax.engine.losses import (
+    SplitLosses,
+    as_encoded,
+    as_task_losses,
+    inverse_of,
+    mean,
+)
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
-
-
-class TaskLosses(NamedTuple):
-    """What a loss function returns where the mean over the batch does not do.
-
-    The loss of task t is `sums[t] / counts[t]`, both added up over the devices. A
-    task with count 0 has no label in this batch.
-    """
-
-    sums: Array  # [T] float32
-    counts: Array  # [T] float32, labelled examples (or their total class weight)
-    collections: PyTree = None  # new mutable state of the model, e.g. batch statistics
-
-
-class Encoded(NamedTuple):
-    """What `SplitLosses.encode` returns where the model has mutable state."""
-
-    representation: PyTree
-    collections: PyTree = None
-
-
-class SplitLosses(NamedTuple):
-    """A loss function in two halves, cut at the representation.
-
-    Attributes:
-        encode: `(shared) -> representation`, or an `Encoded`; a pytree whose leaves
-            have the batch as leading axis `[B, ...]`.
-        losses: `(specific, representations) -> losses [T]`, or a `TaskLosses`;
-            `representations` is a tuple of T of them, and the loss of task t reads
-            `representations[t]` alone.
-        num_tasks: T.
-    """
-
-    encode: Callable[..., Any]
-    losses: Callable[..., Any]
-    num_tasks: int
 
 
 class Gradients(NamedTuple):
@@ -129,14 +99,18 @@ def gradients(
             "'representation'"
         )
     split = isinstance(losses_fn, SplitLosses)
-    if at == "representation" and not split and not _is_loss_weighting(method):
+    if (
+        at == "representation"
+        and not split
+        and not isinstance(method, base.LossWeighting)
+    ):
         raise ValueError(
             "at='representation' was asked for, but this loss function has no single "
             "shared representation: it is not a SplitLosses(encode, losses). Use "
             "at='parameters', which works with every method, or a method that sees "
             "the losses alone"
         )
-    reduce = _Reduce(axis_name)
+    reduce = Reduce(axis_name)
     extra = {"key": key, "epoch": epoch, "step": step}
     if isinstance(method, base.LossWeighting):
         return _one_backward(method, losses_fn, shared, specific, state, reduce, extra)
@@ -153,87 +127,9 @@ def evaluate_losses(
     axis_name: str | None = None,
 ) -> Array:
     """The losses `[T]` of the whole batch, without gradients."""
-    reduce = _Reduce(axis_name)
-    out = _as_task_losses(_whole_function(losses_fn)(shared, specific))
-    return _mean(reduce.sum(out.sums), reduce.sum(out.counts))
-
-
-class _Reduce(NamedTuple):
-    """Collectives over the data-parallel axis; the identity without one."""
-
-    axis_name: str | None
-
-    def sum(self, value: PyTree) -> PyTree:
-        return value if self.axis_name is None else jax.lax.psum(value, self.axis_name)
-
-    def gather(self, value: PyTree, axis: int) -> PyTree:
-        if self.axis_name is None:
-            return value
-        gather = jax.lax.all_gather
-        return jax.tree.map(
-            lambda a: gather(a, self.axis_name, axis=axis, tiled=True), value
-        )
-
-    def own_part(self, value: PyTree, like: PyTree) -> PyTree:
-        """This device's rows of a gathered batch."""
-        if self.axis_name is None:
-            return value
-        index = jax.lax.axis_index(self.axis_name)
-        return jax.tree.map(
-            lambda a, b: jax.lax.dynamic_slice_in_dim(
-                a, index * b.shape[0], b.shape[0]
-            ),
-            value,
-            like,
-        )
-
-
-def _is_loss_weighting(method: base.Method) -> bool:
-    return isinstance(method, base.LossWeighting)
-
-
-def _as_task_losses(out: Any) -> TaskLosses:
-    if isinstance(out, TaskLosses):
-        return out._replace(
-            sums=out.sums.astype(jnp.promote_types(out.sums.dtype, jnp.float32)),
-            counts=jax.lax.stop_gradient(out.counts.astype(jnp.float32)),
-        )
-    losses = jnp.asarray(out)
-    if losses.ndim != 1:
-        raise ValueError(
-            "a loss function must return the losses of all tasks as one array [T]; "
-            f"found an array of shape {losses.shape}. A sum over tasks hides what "
-            "the methods need: return jnp.stack([loss_a, loss_b, …])"
-        )
-    wide = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
-    return TaskLosses(wide, jnp.ones(losses.shape, jnp.float32))
-
-
-def _as_encoded(out: Any) -> Encoded:
-    return out if isinstance(out, Encoded) else Encoded(out)
-
-
-def _whole_function(losses_fn: Callable[..., Any] | SplitLosses) -> Callable[..., Any]:
-    """The two halves as one function."""
-    if not isinstance(losses_fn, SplitLosses):
-        return losses_fn
-
-    def whole(shared: PyTree, specific: PyTree) -> TaskLosses:
-        encoded = _as_encoded(losses_fn.encode(shared))
-        zs = (encoded.representation,) * losses_fn.num_tasks
-        out = losses_fn.losses(specific, zs)
-        return _as_task_losses(out)._replace(collections=encoded.collections)
-
-    return whole
-
-
-def _mean(sums: Array, counts: Array) -> Array:
-    present = counts > 0
-    return jnp.where(present, sums / jnp.where(present, counts, 1), 0)
-
-
-def _inverse(counts: Array) -> Array:
-    return jnp.where(counts > 0, 1 / jnp.where(counts > 0, counts, 1), 0)
+    reduce = Reduce(axis_name)
+    out = as_task_losses(losses_module.whole_function(losses_fn)(shared, specific))
+    return mean(reduce.sum(out.sums), reduce.sum(out.counts))
 
 
 def _finish(
@@ -258,21 +154,21 @@ def _one_backward(
     shared: PyTree,
     specific: PyTree,
     state: Any,
-    reduce: _Reduce,
+    reduce: Reduce,
     extra: dict[str, Any],
 ) -> Gradients:
     """The losses choose the weights in the same forward pass."""
-    function = _whole_function(losses_fn)
+    function = losses_module.whole_function(losses_fn)
 
     def weighted_loss(shared: PyTree, specific: PyTree) -> tuple[Array, Any]:
-        out = _as_task_losses(function(shared, specific))
+        out = as_task_losses(function(shared, specific))
         counts = reduce.sum(out.counts)
-        losses = _mean(reduce.sum(jax.lax.stop_gradient(out.sums)), counts)
+        losses = mean(reduce.sum(jax.lax.stop_gradient(out.sums)), counts)
         present = counts > 0
         weights, new_state = method.update(losses, state, mask=present, **extra)
         weights = jax.lax.stop_gradient(jnp.where(present, weights, 0))
         # This device's part of Σ_t w_t L_t; the parts are summed after the pass.
-        local = jnp.sum(weights * _inverse(counts) * out.sums)
+        local = jnp.sum(weights * inverse_of(counts) * out.sums)
         return local, (losses, weights, present, new_state, out.collections)
 
     (_, aux), (shared_grads, specific_grads) = jax.value_and_grad(
@@ -296,19 +192,19 @@ def _whole(
     shared: PyTree,
     specific: PyTree,
     state: Any,
-    reduce: _Reduce,
+    reduce: Reduce,
     extra: dict[str, Any],
 ) -> Gradients:
     """Task gradients of a loss function that is not split: T whole backward passes."""
 
     def sums(shared: PyTree, specific: PyTree) -> tuple[Array, Any]:
-        out = _as_task_losses(losses_fn(shared, specific))
+        out = as_task_losses(losses_fn(shared, specific))
         return out.sums, (out.counts, out.collections)
 
     local, vjp, (counts, collections) = jax.vjp(sums, shared, specific, has_aux=True)
     counts = reduce.sum(counts)
-    losses, present = _mean(reduce.sum(local), counts), counts > 0
-    inverse = _inverse(counts)
+    losses, present = mean(reduce.sum(local), counts), counts > 0
+    inverse = inverse_of(counts)
     jacobian = reduce.sum(jax.vmap(lambda c: vjp(c)[0])(jnp.diag(inverse)))
     direction, heads, weights, state, gramian = _decide(
         method, jacobian, losses, present, state, extra
@@ -332,26 +228,27 @@ def _split(
     shared: PyTree,
     specific: PyTree,
     state: Any,
-    reduce: _Reduce,
+    reduce: Reduce,
     extra: dict[str, Any],
     at: str,
 ) -> Gradients:
     """Task gradients of a split loss function: heads once, then the trunk."""
 
     def encode(shared: PyTree) -> tuple[PyTree, PyTree]:
-        encoded = _as_encoded(losses_fn.encode(shared))
+        encoded = as_encoded(losses_fn.encode(shared))
         return encoded.representation, encoded.collections
 
-    def head_sums(specific: PyTree, zs: tuple[PyTree, ...]) -> tuple[Array, Array]:
-        out = _as_task_losses(losses_fn.losses(specific, zs))
-        return out.sums, out.counts
+    def head_sums(specific: PyTree, zs: tuple[PyTree, ...]) -> tuple[Array, Any]:
+        out = as_task_losses(losses_fn.losses(specific, zs))
+        return out.sums, (out.counts, out.collections)
 
-    z, trunk_vjp, collections = jax.vjp(encode, shared, has_aux=True)
+    z, trunk_vjp, trunk_collections = jax.vjp(encode, shared, has_aux=True)
     zs = (z,) * losses_fn.num_tasks
-    local, head_vjp, counts = jax.vjp(head_sums, specific, zs, has_aux=True)
+    local, head_vjp, aux = jax.vjp(head_sums, specific, zs, has_aux=True)
+    counts, head_collections = aux
     counts = reduce.sum(counts)
-    losses, present = _mean(reduce.sum(local), counts), counts > 0
-    inverse = _inverse(counts)
+    losses, present = mean(reduce.sum(local), counts), counts > 0
+    inverse = inverse_of(counts)
     # One backward pass of the heads gives the cotangents of all tasks at z.
     cotangents = jax.tree.map(lambda *rows: jnp.stack(rows), *head_vjp(inverse)[1])
 
@@ -386,7 +283,7 @@ def _split(
         weights,
         present,
         state,
-        collections,
+        (trunk_collections, head_collections),
         gramian,
     )
 

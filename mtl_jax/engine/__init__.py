@@ -1,0 +1,8 @@
+"""The per-task gradient engine: no model library, no method, knows both."""
+
+from mtl_jax.engine.gradients import Gradients as Gradients
+from mtl_jax.engine.gradients import evaluate_losses as evaluate_losses
+from mtl_jax.engine.gradients import gradients as gradients
+from mtl_jax.engine.losses import Encoded as Encoded
+from mtl_jax.engine.losses import SplitLosses as SplitLosses
+from mtl_jax.engine.losses import TaskLosses as TaskLosses

@@ -1,0 +1,98 @@
+"""Loss functions as the engine understands them.
+
+In every form, `shared` and `specific` are pytrees of parameters and each task-specific
+parameter occurs in the loss of one task only.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax.typing import Array, PyTree
+
+
+class TaskLosses(NamedTuple):
+    """What a loss function returns where the mean over the batch does not do.
+
+    The loss of task t is `sums[t] / counts[t]`, both added up over the devices. A
+    task with count 0 has no label in this batch.
+    """
+
+    sums: Array  # [T] float32
+    counts: Array  # [T] float32, labelled examples (or their total class weight)
+    collections: PyTree = None  # new mutable state of the model, e.g. batch statistics
+
+
+class Encoded(NamedTuple):
+    """What `SplitLosses.encode` returns where the model has mutable state."""
+
+    representation: PyTree
+    collections: PyTree = None
+
+
+class SplitLosses(NamedTuple):
+    """A loss function in two halves, cut at the representation.
+
+    Attributes:
+        encode: `(shared) -> representation`, or an `Encoded`; a pytree whose leaves
+            have the batch as leading axis `[B, ...]`.
+        losses: `(specific, representations) -> losses [T]`, or a `TaskLosses`;
+            `representations` is a tuple of T of them, and the loss of task t reads
+            `representations[t]` alone.
+        num_tasks: T.
+    """
+
+    encode: Callable[..., Any]
+    losses: Callable[..., Any]
+    num_tasks: int
+
+
+def as_task_losses(out: Any) -> TaskLosses:
+    """What a loss function returned, checked and in float32 or wider."""
+    if isinstance(out, TaskLosses):
+        return out._replace(
+            sums=out.sums.astype(jnp.promote_types(out.sums.dtype, jnp.float32)),
+            counts=jax.lax.stop_gradient(out.counts.astype(jnp.float32)),
+        )
+    losses = jnp.asarray(out)
+    if losses.ndim != 1:
+        raise ValueError(
+            "a loss function must return the losses of all tasks as one array [T]; "
+            f"found an array of shape {losses.shape}. A sum over tasks hides what "
+            "the methods need: return jnp.stack([loss_a, loss_b, …])"
+        )
+    wide = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
+    return TaskLosses(wide, jnp.ones(losses.shape, jnp.float32))
+
+
+def as_encoded(out: Any) -> Encoded:
+    """What `encode` returned, as an `Encoded`."""
+    return out if isinstance(out, Encoded) else Encoded(out)
+
+
+def whole_function(losses_fn: Callable[..., Any] | SplitLosses) -> Callable[..., Any]:
+    """A loss function in one piece; its collections are a pair where it was split."""
+    if not isinstance(losses_fn, SplitLosses):
+        return losses_fn
+
+    def whole(shared: PyTree, specific: PyTree) -> TaskLosses:
+        encoded = as_encoded(losses_fn.encode(shared))
+        zs = (encoded.representation,) * losses_fn.num_tasks
+        out = losses_fn.losses(specific, zs)
+        out = as_task_losses(out)
+        return out._replace(collections=(encoded.collections, out.collections))
+
+    return whole
+
+
+def mean(sums: Array, counts: Array) -> Array:
+    """`sums / counts`, and 0 where there is nothing to count."""
+    present = counts > 0
+    return jnp.where(present, sums / jnp.where(present, counts, 1), 0)
+
+
+def inverse_of(counts: Array) -> Array:
+    """`1 / counts`, and 0 where there is nothing to count."""
+    return jnp.where(counts > 0, 1 / jnp.where(counts > 0, counts, 1), 0)

@@ -1,0 +1,50 @@
+"""Hard parameter sharing: one trunk, one head a task."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+
+from mtl_jax.typing import Array, PyTree
+
+
+class HardSharing(nn.Module):
+    """A shared trunk whose representation every head reads.
+
+    Attributes:
+        trunk: module with `__call__(inputs [B, ...], train) -> representation [B, D]`.
+        heads: task name to module with `__call__(representation) -> outputs`; the
+            order is of no importance.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from mtl_jax.models import MLP
+        >>> net = HardSharing(MLP((8,)), {"digit": nn.Dense(10), "odd": nn.Dense(1)})
+        >>> outputs, _ = net.init_with_output(jax.random.key(0), jnp.ones((2, 64)))
+        >>> {name: out.shape for name, out in outputs.items()}
+        {'digit': (2, 10), 'odd': (2, 1)}
+
+    References:
+        Caruana, Multitask Learning, Machine Learning 1997.
+    """
+
+    trunk: nn.Module
+    heads: Mapping[str, nn.Module]
+
+    shared_names: ClassVar[tuple[str, ...]] = ("trunk",)
+
+    def __call__(self, inputs: Array, train: bool = False) -> dict[str, Array]:
+        """`{task: outputs}` of a batch of inputs `[B, ...]`."""
+        representation = self.encode(inputs, train)
+        return self.decode(dict.fromkeys(self.heads, representation), train)
+
+    def encode(self, inputs: Array, train: bool = False) -> PyTree:
+        """The representation of a batch."""
+        return self.trunk(inputs, train)
+
+    def decode(
+        self, representations: Mapping[str, PyTree], train: bool = False
+    ) -> dict[str, Array]:
+        """`{task: outputs}`, each from the task's own entry of `representations`."""
+        del train
+        return {name: head(representations[name]) for name, head in self.heads.items()}

@@ -1,0 +1,134 @@
+"""One pure step, wrapped for one device or for several.
+
+The step is written once, `step(state, batch, axis_name=None)`; the wrappers here only
+place arrays and name the data-parallel axis.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mtl_jax.errors import unknown_name
+from mtl_jax.typing import PyTree
+
+AXIS = "data"
+"""The name of the data-parallel axis."""
+
+
+def resolve(parallel: str = "auto", devices: Sequence[Any] | None = None) -> list[Any]:
+    """The devices that a way of running uses.
+
+    Args:
+        parallel: "pmap": data parallelism over `devices`; "jit": one device, the
+            first; "auto": "pmap" where there are several local devices, else "jit".
+        devices: default: all local ones.
+
+    Returns:
+        One device for plain `jit`, several for `pmap`.
+
+    Raises:
+        ValueError: unknown way of running.
+
+    Example:
+        >>> len(resolve("jit"))
+        1
+    """
+    ways = ("auto", "jit", "pmap")
+    if parallel not in ways:
+        raise unknown_name("way to run (parallel)", parallel, ways)
+    local = list(jax.local_devices() if devices is None else devices)
+    return local[:1] if parallel == "jit" else local
+
+
+def place(state: PyTree, devices: Sequence[Any]) -> PyTree:
+    """A copy of a state on one device, or replicated on several.
+
+    The arrays are new: donating them leaves the originals alive. (`device_put` alone
+    may share a buffer with its argument, which a donation then deletes.)
+    """
+    sharding = _replicated(devices)
+    copies = jax.tree.map(lambda leaf: jax.numpy.array(leaf, copy=True), state)
+    return jax.device_put(copies, sharding)
+
+
+def split_batch(batch: PyTree, num_devices: int) -> PyTree:
+    """`[B, ...]` leaves as `[N, B / N, ...]`.
+
+    Raises:
+        ValueError: the batch does not divide by the number of devices.
+    """
+    sizes = {np.shape(leaf)[0] for leaf in jax.tree.leaves(batch)}
+    for size in sizes:
+        if size % num_devices:
+            raise ValueError(
+                f"a batch of {size} examples cannot be divided over {num_devices} "
+                f"devices; use a batch size that is a multiple of {num_devices} "
+                f"(e.g. {max(size // num_devices, 1) * num_devices}), fewer devices, "
+                "or parallel='jit'"
+            )
+    return jax.tree.map(
+        lambda leaf: np.reshape(
+            leaf, (num_devices, leaf.shape[0] // num_devices, *leaf.shape[1:])
+        ),
+        batch,
+    )
+
+
+def wrap_step(step: Callable[..., Any], devices: Sequence[Any]) -> Callable[..., Any]:
+    """Compile `step(state, batch, axis_name) -> (state, out)`; the state is donated.
+
+    Args:
+        step: pure; with `axis_name` it must return the same state and output on all
+            devices.
+        devices: one for `jit`, several for `pmap`.
+
+    Returns:
+        `(state, batch) -> (state, out)`, with whole batches `[B, ...]`.
+    """
+    if len(devices) == 1:
+        compiled = jax.jit(lambda s, b: step(s, b, None), donate_argnums=0)
+        return lambda state, batch: compiled(state, jax.device_put(batch, devices[0]))
+    mapped = jax.pmap(
+        lambda s, b: step(s, b, AXIS),
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=(None, None),
+        devices=list(devices),
+        donate_argnums=0,
+    )
+    return lambda state, batch: mapped(state, _place_batch(batch, devices))
+
+
+def wrap_evaluation(
+    evaluate: Callable[..., Any], devices: Sequence[Any]
+) -> Callable[..., Any]:
+    """Compile `evaluate(variables, batch) -> out`.
+
+    Returns:
+        `(variables, batch) -> out [N, ...]` with one output a device, in order.
+    """
+    if len(devices) == 1:
+        compiled = jax.jit(lambda v, b: jax.tree.map(lambda a: a[None], evaluate(v, b)))
+        return lambda variables, batch: compiled(
+            variables, jax.device_put(batch, devices[0])
+        )
+    mapped = jax.pmap(evaluate, in_axes=(None, 0), devices=list(devices))
+    return lambda variables, batch: mapped(variables, _place_batch(batch, devices))
+
+
+def _mesh(devices: Sequence[Any]) -> Mesh:
+    return Mesh(np.array(devices), (AXIS,))
+
+
+def _replicated(devices: Sequence[Any]) -> NamedSharding:
+    return NamedSharding(_mesh(devices), PartitionSpec())
+
+
+def _place_batch(batch: PyTree, devices: Sequence[Any]) -> PyTree:
+    return jax.device_put(
+        split_batch(batch, len(devices)),
+        NamedSharding(_mesh(devices), PartitionSpec(AXIS)),
+    )

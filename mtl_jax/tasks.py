@@ -1,0 +1,188 @@
+"""Tasks: a name, a loss, metrics, and what the labels must look like."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax import losses, metrics
+from mtl_jax.errors import unknown_name
+from mtl_jax.losses import Loss
+from mtl_jax.metrics import Metric
+from mtl_jax.typing import Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a multi-task problem.
+
+    Attributes:
+        name: of the task, in logs, outputs and errors.
+        loss: its loss function.
+        metrics: what is measured at evaluation.
+        weight: positive factor of the loss, applied before any method sees it.
+        mask: function of the labels `[B, ...]` that is true where there is a label
+            `[B]`, e.g. `lambda y: y >= 0`; default: every label counts.
+        main: whether the task is what the model is for; where no task says so, all
+            are. The other tasks are auxiliary: they help to train.
+        label: name of the labels in the data; default: the task's name.
+        num_outputs: width of the head's output, where it is known.
+    """
+
+    name: str
+    loss: Loss
+    metrics: tuple[Metric, ...] = ()
+    weight: float = 1.0
+    mask: Callable[[Any], Any] | None = None
+    main: bool = False
+    label: str | None = None
+    num_outputs: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(
+                f"task {self.name!r} was given weight {self.weight}; weights are "
+                "positive (to leave a task out, take it out of the tasks)"
+            )
+        if "/" in self.name or not self.name:
+            raise ValueError(
+                f"{self.name!r} cannot name a task: names are not empty and have no '/'"
+            )
+
+    @property
+    def label_name(self) -> str:
+        """The name of the labels in the data."""
+        return self.label or self.name
+
+
+def classification(name: str, num_classes: int, **fields: Any) -> Task:
+    """A task of exclusive classes: softmax cross-entropy, accuracy, macro F1.
+
+    Args:
+        name: of the task.
+        num_classes: C; the head has outputs `[B, C]`, labels are integers below C.
+        **fields: other fields of `Task`.
+
+    Returns:
+        The task.
+
+    Example:
+        >>> classification("digit", 10).loss.name
+        'softmax_cross_entropy'
+    """
+    return Task(
+        name,
+        fields.pop("loss", losses.softmax_cross_entropy()),
+        fields.pop("metrics", (metrics.accuracy(), metrics.f1())),
+        num_outputs=num_classes,
+        **fields,
+    )
+
+
+def binary(name: str, **fields: Any) -> Task:
+    """A yes-or-no task: sigmoid cross-entropy, accuracy, AUC.
+
+    Args:
+        name: of the task; the head has outputs `[B, 1]` or `[B]`, labels are 0 or 1.
+        **fields: other fields of `Task`.
+
+    Returns:
+        The task.
+
+    Example:
+        >>> binary("spam").num_outputs
+        1
+    """
+    return Task(
+        name,
+        fields.pop("loss", losses.sigmoid_cross_entropy()),
+        fields.pop("metrics", (metrics.accuracy(), metrics.auc())),
+        num_outputs=1,
+        **fields,
+    )
+
+
+def regression(name: str, num_outputs: int = 1, **fields: Any) -> Task:
+    """A task of real numbers: mean squared error, MAE, RMSE, R².
+
+    Args:
+        name: of the task.
+        num_outputs: K; the head has outputs `[B, K]`, labels are `[B, K]`, or `[B]`
+            where K is 1.
+        **fields: other fields of `Task`.
+
+    Returns:
+        The task.
+
+    Example:
+        >>> [m.name for m in regression("age").metrics]
+        ['mae', 'rmse', 'r2']
+    """
+    return Task(
+        name,
+        fields.pop("loss", losses.mse()),
+        fields.pop("metrics", (metrics.mae(), metrics.rmse(), metrics.r2())),
+        num_outputs=num_outputs,
+        **fields,
+    )
+
+
+def main_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks marked as main, or all where none is."""
+    return [t for t in tasks if t.main] or list(tasks)
+
+
+def check_names(tasks: Sequence[Task]) -> None:
+    """Raise `ValueError` where there is no task, or two of one name."""
+    if not tasks:
+        raise ValueError("no task was given; a model needs at least one Task")
+    names = [t.name for t in tasks]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ValueError(f"task names must differ; found {twice} more than once")
+
+
+def check_labels(
+    tasks: Iterable[Task],
+    labels: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    where: str,
+) -> None:
+    """Check the labels of a split against the tasks, on the host.
+
+    Args:
+        tasks: the tasks.
+        labels: `{name: [N, ...]}`.
+        masks: `{name: [N]}` for labels that may be missing.
+        where: name of the split, for the error.
+
+    Raises:
+        ValueError: a task without labels in the data, or labels of the wrong dtype,
+            shape or range.
+    """
+    for task in tasks:
+        name = task.label_name
+        if name not in labels:
+            raise unknown_name(f"label of task {task.name!r} in {where}", name, labels)
+        mask = masks.get(name)
+        if task.mask is not None:
+            own = np.asarray(task.mask(labels[name]), bool)
+            mask = own if mask is None else own & mask
+        task.loss.check_labels(
+            labels[name], mask, task=task.name, num_outputs=task.num_outputs
+        )
+
+
+def present(task: Task, labels: Array, batch: Mapping[str, Any]) -> Array:
+    """Where a batch has a label of this task; `[B]` bool, on the device."""
+    mask = jnp.ones(labels.shape[0], bool)
+    if "valid" in batch:
+        mask = mask & batch["valid"]
+    given = batch.get("masks", {})
+    if task.label_name in given:
+        mask = mask & given[task.label_name]
+    if task.mask is not None:
+        mask = mask & task.mask(labels)
+    return mask
