@@ -54,21 +54,25 @@ def place(state: PyTree, devices: Sequence[Any]) -> PyTree:
     return jax.device_put(copies, sharding)
 
 
+def check_divisible(batch_size: int, num_devices: int) -> None:
+    """Raise `ValueError` where a batch cannot be divided over the devices."""
+    if batch_size % num_devices:
+        near = max(round(batch_size / num_devices), 1) * num_devices
+        raise ValueError(
+            f"a batch of {batch_size} examples cannot be divided over {num_devices} "
+            f"devices; use a batch size that is a multiple of {num_devices} (e.g. "
+            f"{near}), fewer devices, or parallel='jit'"
+        )
+
+
 def split_batch(batch: PyTree, num_devices: int) -> PyTree:
     """`[B, ...]` leaves as `[N, B / N, ...]`.
 
     Raises:
         ValueError: the batch does not divide by the number of devices.
     """
-    sizes = {np.shape(leaf)[0] for leaf in jax.tree.leaves(batch)}
-    for size in sizes:
-        if size % num_devices:
-            raise ValueError(
-                f"a batch of {size} examples cannot be divided over {num_devices} "
-                f"devices; use a batch size that is a multiple of {num_devices} "
-                f"(e.g. {max(size // num_devices, 1) * num_devices}), fewer devices, "
-                "or parallel='jit'"
-            )
+    for leaf in jax.tree.leaves(batch):
+        check_divisible(np.shape(leaf)[0], num_devices)
     return jax.tree.map(
         lambda leaf: np.reshape(
             leaf, (num_devices, leaf.shape[0] // num_devices, *leaf.shape[1:])

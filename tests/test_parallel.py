@@ -186,7 +186,7 @@ def test_indivisible_batch_is_a_clear_error():
     with pytest.raises(ValueError) as error:
         parallel.split_batch({"inputs": np.zeros((13, 2))}, 8)
     assert "a batch of 13 examples cannot be divided over 8 devices" in str(error.value)
-    assert "multiple of 8 (e.g. 8)" in str(error.value)
+    assert "multiple of 8 (e.g. 16)" in str(error.value)
     assert "parallel='jit'" in str(error.value)
 
 

@@ -1,5 +1,12 @@
 """Training: the state, the step, evaluation and the loop."""
 
+from mtl_jax.train.evaluation import decide as decide
+from mtl_jax.train.evaluation import make_evaluation as make_evaluation
+from mtl_jax.train.evaluation import predict as predict
+from mtl_jax.train.fit import fit as fit
+from mtl_jax.train.guard import TrainingDiverged as TrainingDiverged
+from mtl_jax.train.interrupt import Interrupted as Interrupted
+from mtl_jax.train.result import FitResult as FitResult
 from mtl_jax.train.state import TrainState as TrainState
 from mtl_jax.train.state import create as create
 from mtl_jax.train.step import StepOutput as StepOutput

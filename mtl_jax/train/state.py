@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax import tree
+from mtl_jax.models.base import Model
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
 
@@ -86,6 +87,37 @@ def create(
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_a_row=jnp.zeros((), jnp.int32),
         totals=empty_totals(num_tasks),
+    )
+
+
+def initial(
+    model: Model,
+    method: base.Method,
+    optimizer: optax.GradientTransformation,
+    example: PyTree,
+    num_tasks: int,
+    seed: int,
+) -> TrainState:
+    """The state before the first step of a model, all from one seed.
+
+    Args:
+        model: the model.
+        method: the weighting method.
+        optimizer: of all parameters.
+        example: inputs `[1, ...]`, or their shape.
+        num_tasks: T.
+        seed: of the parameters and of the run's key.
+    """
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    variables = jax.jit(model.init)(init_key, example)
+    return create(
+        variables.shared,
+        variables.specific,
+        method=method,
+        optimizer=optimizer,
+        num_tasks=num_tasks,
+        key=run_key,
+        collections=variables.collections,
     )
 
 

@@ -71,7 +71,9 @@ def pcgrad(order: Literal["random", "ascending"] = "random") -> base.GramianWeig
 
             return jax.lax.fori_loop(0, t, one, jnp.zeros_like(squared).at[i].set(1))
 
-        return jnp.sum(jax.vmap(project)(jnp.arange(t, dtype=jnp.int32), visits), axis=0)
+        return jnp.sum(
+            jax.vmap(project)(jnp.arange(t, dtype=jnp.int32), visits), axis=0
+        )
 
     def update(
         gramian: Array,

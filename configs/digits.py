@@ -1,0 +1,32 @@
+"""The embedded job: real handwritten digits, two tasks on one trunk.
+
+mtl-jax train configs/digits.py
+"""
+
+from mtl_jax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TaskConfig,
+    TrainConfig,
+)
+
+
+def get_config() -> Config:
+    return Config(
+        name="digits",
+        data=DataConfig(name="digits"),
+        tasks=(
+            TaskConfig("digit", "classification", label="label", num_outputs=10),
+            TaskConfig("above_five", "binary"),
+        ),
+        model=ModelConfig(
+            trunk="mlp",
+            trunk_args={"features": (256, 128), "dropout": 0.2, "input_scale": 1 / 16},
+        ),
+        method=MethodConfig("equal"),
+        optimizer=OptimizerConfig("adam", 2e-3, schedule="cosine"),
+        train=TrainConfig(epochs=40, batch_size=64, best="digit/accuracy"),
+    )

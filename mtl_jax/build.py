@@ -1,0 +1,179 @@
+"""From settings to the objects that `fit` takes."""
+
+import dataclasses
+import inspect
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import numpy as np
+import optax
+
+from mtl_jax import config as settings
+from mtl_jax import data, losses, metrics, models, tasks, weighting
+from mtl_jax.errors import unknown_name
+
+TRUNKS: dict[str, Any] = {"mlp": models.MLP}
+_KINDS = {"binary": tasks.binary, "regression": tasks.regression}
+
+
+class Parts(NamedTuple):
+    """What a run is made of, the data apart."""
+
+    tasks: tuple[tasks.Task, ...]
+    model: models.Model
+    method: weighting.Method
+
+
+def build(config: settings.Config) -> Parts:
+    """Tasks, model and method of a run.
+
+    Raises:
+        ValueError: a name or argument that there is not.
+    """
+    task_list = tuple(build_task(t) for t in config.tasks)
+    tasks.check_names(task_list)
+    method = weighting.make(config.method.name, **config.method.args)
+    return Parts(task_list, build_model(config.model, task_list), method)
+
+
+def build_task(config: settings.TaskConfig) -> tasks.Task:
+    """A task from its settings."""
+    fields: dict[str, Any] = {"weight": config.weight, "main": config.main}
+    fields["label"] = config.name if config.above is not None else config.label
+    if config.loss is not None:
+        fields["loss"] = losses.make(config.loss, **config.loss_args)
+    elif config.loss_args:
+        default = {"classification": "softmax_cross_entropy", "regression": "mse"}
+        name = default.get(config.kind, "sigmoid_cross_entropy")
+        fields["loss"] = losses.make(name, **config.loss_args)
+    if config.metrics is not None:
+        fields["metrics"] = tuple(metrics.make(name) for name in config.metrics)
+    if config.kind == "classification":
+        if config.num_outputs is None:
+            raise ValueError(
+                f"task {config.name!r} is a classification: set num_outputs, the "
+                "number of its classes"
+            )
+        return tasks.classification(config.name, config.num_outputs, **fields)
+    if config.num_outputs is not None and config.kind == "regression":
+        fields["num_outputs"] = config.num_outputs
+    return _KINDS[config.kind](config.name, **fields)
+
+
+def build_model(
+    config: settings.ModelConfig, task_list: tuple[tasks.Task, ...]
+) -> models.Model:
+    """A hard-sharing model with a head for each task."""
+    if config.trunk not in TRUNKS:
+        raise unknown_name("trunk", config.trunk, TRUNKS)
+    trunk_class = TRUNKS[config.trunk]
+    known = [f.name for f in dataclasses.fields(trunk_class) if f.name not in _LINEN]
+    for name in config.trunk_args:
+        if name not in known:
+            raise unknown_name(f"argument of trunk {config.trunk!r}", name, known)
+    arguments: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in config.trunk_args.items()
+    }
+    heads = {t.name: _head(config.head_features, t.num_outputs or 1) for t in task_list}
+    return models.from_linen(models.HardSharing(trunk_class(**arguments), heads))
+
+
+_LINEN = ("parent", "name")
+
+
+def _head(features: tuple[int, ...], num_outputs: int) -> nn.Module:
+    layers: list[Any] = []
+    for width in features:
+        layers += [nn.Dense(width), nn.relu]
+    if not layers:
+        return nn.Dense(num_outputs)
+    return nn.Sequential([*layers, nn.Dense(num_outputs)])
+
+
+def build_optimizer(
+    config: settings.OptimizerConfig, num_steps: int
+) -> optax.GradientTransformation:
+    """An optimizer of optax, with schedule and clipping.
+
+    Args:
+        config: its settings.
+        num_steps: steps of the whole run, for the schedule.
+
+    Raises:
+        ValueError: an optimizer or argument that optax has not.
+    """
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0 if config.warmup_steps else rate,
+            rate,
+            config.warmup_steps,
+            max(num_steps, config.warmup_steps + 1),
+        )
+    elif config.warmup_steps:
+        rate = optax.linear_schedule(0.0, rate, config.warmup_steps)
+    known = {
+        name
+        for name in dir(optax)
+        if callable(getattr(optax, name))
+        and "learning_rate" in _parameters(getattr(optax, name))
+    }
+    if config.name not in known:
+        raise unknown_name("optimizer of optax", config.name, known)
+    factory = getattr(optax, config.name)
+    for name in config.args:
+        if name not in _parameters(factory):
+            raise unknown_name(
+                f"argument of optax.{config.name}", name, _parameters(factory)
+            )
+    optimizer = factory(rate, **config.args)
+    if config.clip_norm is None:
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+
+
+def _parameters(function: Any) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def build_data(config: settings.Config) -> data.Dataset:
+    """The data of a run, with the labels that are made from others.
+
+    Raises:
+        FileNotFoundError: the data set is not on disk; the text has the command that
+            prepares it.
+    """
+    loaded = data.load(
+        config.data.name,
+        input_key=config.data.input,
+        data_dir=config.data.data_dir,
+        validation_fraction=config.data.validation_fraction,
+    )
+    made = [t for t in config.tasks if t.above is not None]
+
+    def with_made(source: data.ArraySource | None) -> data.ArraySource | None:
+        return None if source is None else _with_labels(source, made)
+
+    return data.Dataset(
+        loaded.name,
+        _with_labels(loaded.train, made),
+        with_made(loaded.validation),
+        with_made(loaded.test),
+    )
+
+
+def _with_labels(
+    source: data.ArraySource, made: list[settings.TaskConfig]
+) -> data.ArraySource:
+    labels, masks = dict(source.labels), dict(source.masks)
+    for task in made:
+        name = task.label or task.name
+        if name not in source.labels:
+            raise unknown_name(f"label of task {task.name!r}", name, source.labels)
+        labels[task.name] = (source.labels[name] > task.above).astype(np.int32)
+        if name in masks:
+            masks[task.name] = masks[name]
+    return data.ArraySource(source.inputs, labels, masks)

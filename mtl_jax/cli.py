@@ -1,0 +1,252 @@
+"""The command line: `mtl-jax`, the same as `python -m mtl_jax`."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mtl_jax import weighting
+from mtl_jax._version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: default: those of the process.
+
+    Returns:
+        Exit status: 0; 1 where training diverged; 2 where something asked for cannot
+        be done; 130 or 143 where it was interrupted and saved.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(arguments)
+    options.command_line = ["mtl-jax", *arguments]
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt as stop:
+        text = str(stop) or "interrupted; nothing was being trained"
+        print(f"\n{text}", file=sys.stderr)
+        return 128 + getattr(stop, "signal_number", signal.SIGINT)
+    except BrokenPipeError:
+        return 0
+    except (ValueError, OSError, ImportError) as error:
+        if options.log_level == "debug":
+            raise
+        print(f"error: {_text(error)}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        from mtl_jax.train import TrainingDiverged
+
+        if options.log_level == "debug" or not isinstance(error, TrainingDiverged):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mtl-jax", description="Multi-task learning for JAX."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="least level shown (default: info in a terminal, else warning)",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, parents=[common])
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("train", _train, "train a config, or go on with it")
+    sub.add_argument("config", help="a Python config file, e.g. configs/digits.py")
+    sub.add_argument("--workdir", help="default: runs/NAME-METHOD-SEED")
+    sub.add_argument("--method", help="weighting method (see: mtl-jax methods)")
+    _set_option(sub)
+
+    sub = command("evaluate", _evaluate, "measure a trained run on a split")
+    sub.add_argument("workdir")
+    sub.add_argument("--split", default="test", help="default: test")
+    _checkpoint_option(sub)
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
+    _set_option(sub)
+
+    sub = command("predict", _predict, "write what a trained run says of inputs")
+    sub.add_argument("workdir")
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--split", help="predict a split of the run's data")
+    source.add_argument("--input", help="a .npz file with an array 'inputs' [N, ...]")
+    sub.add_argument("--output", required=True, help="the .npz file to write")
+    _checkpoint_option(sub)
+    _set_option(sub)
+
+    command("methods", _methods, "list the weighting methods")
+
+    sub = command("data", _data, "list, prepare or describe data sets")
+    actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("list", "the data sets of the library"),
+        ("prepare", "write a data set to disk"),
+        ("info", "what a data set holds"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        if name != "list":
+            action.add_argument("name")
+        if name == "prepare":
+            action.add_argument("--from", dest="source", help="folder of the originals")
+        action.add_argument("--data-dir", help="default: TFDS's own")
+
+    sub = command("config", _config, "show a config with everything resolved")
+    actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    action = actions.add_parser("show", help="print it as JSON")
+    action.add_argument("config")
+    action.add_argument("--method")
+    _set_option(action)
+    return parser
+
+
+def _set_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="key=value",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="change settings, e.g. train.epochs=3 tasks.digit.weight=2",
+    )
+
+
+def _checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint", choices=("latest", "best"), default="latest", help="which one"
+    )
+
+
+def _resolve(options: argparse.Namespace) -> Any:
+    """The config of a command, with its overrides."""
+    from mtl_jax import config
+
+    resolved = config.load(options.config)
+    if options.method is not None and options.method != resolved.method.name:
+        # The arguments in the file are those of the file's own method.
+        resolved = config.override(
+            resolved, [f"method.name={options.method}", "method.args={}"]
+        )
+    return config.override(resolved, options.settings)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from mtl_jax import run
+
+    resolved = _resolve(options)
+    workdir = options.workdir or run.default_workdir(resolved)
+    try:
+        run.train_run(
+            resolved, workdir, level=options.log_level, command=options.command_line
+        )
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"the work dir {Path(workdir).absolute()} cannot be written: "
+            f"{_text(error)}. Free some space, or name another --workdir"
+        ) from error
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from mtl_jax import run
+
+    scores = run.evaluate_run(
+        options.workdir,
+        options.split,
+        which=options.checkpoint,
+        overrides=options.settings,
+    )
+    if options.json:
+        from mtl_jax.report.jsonl import plain
+
+        print(json.dumps(plain(scores)))
+        return 0
+    width = max(map(len, scores))
+    for key, value in scores.items():
+        print(f"{key:<{width}}  {value:.4f}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from mtl_jax import run
+
+    inputs: Any = options.split
+    if options.input is not None:
+        path = Path(options.input)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no input file {path}")
+        with np.load(path, allow_pickle=False) as arrays:
+            if "inputs" not in arrays:
+                found = ", ".join(arrays) or "none"
+                raise ValueError(f"{path} has no array 'inputs'; it has {found}")
+            inputs = arrays["inputs"]
+    predictions = run.predict_run(
+        options.workdir, inputs, which=options.checkpoint, overrides=options.settings
+    )
+    from mtl_jax.report import atomic
+
+    with atomic.replacing(Path(options.output)) as file:
+        np.savez(file, **predictions)  # type: ignore[arg-type]
+    count = len(next(iter(predictions.values())))
+    print(f"{count} predictions in {options.output}: {', '.join(predictions)}")
+    return 0
+
+
+def _methods(options: argparse.Namespace) -> int:
+    del options
+    rows = [weighting.describe(name) for name in weighting.METHODS]
+    names = max(len(r.name) for r in rows)
+    kinds = max(len(r.kind) for r in rows)
+    costs = max(len(r.cost) for r in rows)
+    print(f"{'name':<{names}}  {'kind':<{kinds}}  {'cost':<{costs}}  paper")
+    for r in rows:
+        print(f"{r.name:<{names}}  {r.kind:<{kinds}}  {r.cost:<{costs}}  {r.paper}")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from mtl_jax import data
+
+    if options.action == "list":
+        for row in data.listing(options.data_dir):
+            state = "prepared" if row["prepared"] else "not prepared"
+            print(f"{row['name']:<8}  {state:<12}  {row['summary']}")
+    elif options.action == "prepare":
+        path = data.prepare(
+            options.name, source_dir=options.source, data_dir=options.data_dir
+        )
+        print(f"{options.name} is prepared in {path}")
+    else:
+        for key, value in data.info(options.name, options.data_dir).items():
+            print(f"{key:<10} {value}")
+    return 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    from mtl_jax.config import files
+
+    print(json.dumps(files.to_plain(_resolve(options)), indent=2))
+    return 0

@@ -1,0 +1,293 @@
+"""A run in a work dir: train it, evaluate it, predict with it.
+
+The work dir holds `config.json` (every resolved value, versions, commit),
+`metrics.jsonl`, `tensorboard/`, `checkpoints/` and `plots/`.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mtl_jax import build, checkpoint, data, report, train
+from mtl_jax import config as settings
+from mtl_jax.config import files
+from mtl_jax.report import jsonl
+from mtl_jax.train import state as states
+
+_MAY_CHANGE = (
+    "train.epochs",
+    "train.log_every",
+    "train.keep_last",
+    "train.checkpoint_every",
+    "train.max_skipped",
+    "train.parallel",
+    "data.data_dir",
+)
+"""Settings that a run may be continued with, changed."""
+
+
+def default_workdir(config: settings.Config) -> Path:
+    """`runs/NAME-METHOD-SEED`, the same for the same command."""
+    return Path("runs") / f"{config.name}-{config.method.name}-{config.seed}"
+
+
+def train_run(
+    config: settings.Config,
+    workdir: str | Path,
+    *,
+    level: str | None = None,
+    command: Sequence[str] | None = None,
+) -> train.FitResult:
+    """Train as the settings say, with everything that a person sees.
+
+    Args:
+        config: the settings.
+        workdir: the work dir; a run that is there already goes on.
+        level: least level of messages; see `report.Console`.
+        command: how the run was started, for the record.
+
+    Returns:
+        What `fit` returns.
+
+    Raises:
+        ValueError: settings that do not fit together, or a work dir of another run.
+        OSError: a work dir that cannot be written.
+    """
+    workdir = Path(workdir).absolute()
+    parts = build.build(config)
+    _check_workdir(config, workdir)
+    dataset = build.build_data(config)
+    _write_record(config, workdir, dataset.train.inputs, command)
+    steps_per_epoch = data.Batches(
+        len(dataset.train), config.train.batch_size, seed=config.seed
+    ).steps_per_epoch
+    num_steps = config.train.epochs * steps_per_epoch
+    names = [t.name for t in parts.tasks]
+    main = [t.name for t in parts.tasks if t.main]
+    console = report.Console(names, main=main, level=level)
+    metrics_file = workdir / "metrics.jsonl"
+    paths = {
+        "config": workdir / "config.json",
+        "metrics": metrics_file,
+        "checkpoints": workdir / "checkpoints",
+        "tensorboard": workdir / "tensorboard",
+        "plots": workdir / "plots",
+    }
+
+    with console:
+        sinks: list[Any] = []
+
+        def make_sinks(step: int) -> list[Any]:
+            resume_from = step or None
+            sinks.append(report.JsonlWriter(metrics_file, resume_from=resume_from))
+            sinks.append(
+                report.EventWriter(paths["tensorboard"], resume_from=resume_from)
+            )
+            console.start(
+                epochs=config.train.epochs, steps_per_epoch=steps_per_epoch, step=step
+            )
+            return [*sinks, console]
+
+        try:
+            with warnings.catch_warnings():
+                # The console says it; a second time on stderr helps nobody.
+                warnings.simplefilter("ignore", checkpoint.CheckpointWarning)
+                result = train.fit(
+                    parts.model,
+                    parts.tasks,
+                    dataset,
+                    method=parts.method,
+                    optimizer=build.build_optimizer(config.optimizer, num_steps),
+                    epochs=config.train.epochs,
+                    batch_size=config.train.batch_size,
+                    seed=config.seed,
+                    at=config.method.at,
+                    parallel=config.train.parallel,
+                    workdir=workdir,
+                    best=config.train.best,
+                    keep_last=config.train.keep_last,
+                    checkpoint_every=config.train.checkpoint_every,
+                    log_every=config.train.log_every,
+                    max_skipped=config.train.max_skipped,
+                    make_sinks=make_sinks,
+                    on_step=console.advance,
+                    say=console.message,
+                )
+        finally:
+            for sink in sinks:
+                sink.close()
+            if metrics_file.is_file():
+                report.draw(jsonl.read(metrics_file), paths["plots"], names)
+        console.finish(jsonl.read(metrics_file), paths)
+    return result
+
+
+def _check_workdir(config: settings.Config, workdir: Path) -> None:
+    """Raise `ValueError` where the work dir is of another run."""
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"the work dir {workdir} is a file; name a directory")
+    if not (workdir / "config.json").is_file():
+        return
+    before, now = files.read_record(workdir)["config"], files.to_plain(config)
+    lines = [
+        line
+        for line in files.differences(before, now)
+        if line.partition(":")[0] not in _MAY_CHANGE
+    ]
+    if lines:
+        listed = "\n  ".join(lines)
+        raise ValueError(
+            f"{workdir} holds a run with other settings:\n  {listed}\nName another "
+            "--workdir, or start that run again with its own settings"
+        )
+
+
+def _write_record(
+    config: settings.Config,
+    workdir: Path,
+    inputs: np.ndarray,
+    command: Sequence[str] | None,
+) -> None:
+    """Make the work dir and its `config.json`."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    environment = report.environment()
+    if command is not None:
+        environment["command"] = list(command)
+    record = {
+        "config": files.to_plain(config),
+        "environment": environment,
+        "inputs": {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)},
+    }
+    report.write_json(workdir / "config.json", record)
+
+
+class LoadedRun(NamedTuple):
+    """A trained run, read from its work dir."""
+
+    config: settings.Config
+    parts: build.Parts
+    state: train.TrainState
+    step: int
+
+
+def load_run(
+    workdir: str | Path, which: str = "latest", *, overrides: Sequence[str] = ()
+) -> LoadedRun:
+    """Read the settings and a checkpoint of a work dir, changing nothing there.
+
+    Args:
+        workdir: the work dir.
+        which: "latest" or "best".
+        overrides: `key=value` texts, e.g. where the data lies now.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: no work dir, or no checkpoint in it.
+        ValueError: a damaged record or checkpoint.
+    """
+    record = files.read_record(workdir)
+    config = settings.from_plain(settings.Config, record["config"])
+    config = settings.override(config, overrides)
+    parts = build.build(config)
+    shape, dtype = record["inputs"]["shape"], record["inputs"]["dtype"]
+    example = jax.ShapeDtypeStruct((1, *shape), dtype)
+    optimizer = build.build_optimizer(config.optimizer, num_steps=1)
+    like = jax.eval_shape(
+        lambda x: states.initial(
+            parts.model, parts.method, optimizer, x, len(parts.tasks), config.seed
+        ),
+        example,
+    )
+    best = config.train.best or "mean_loss"
+    directory = Path(workdir) / "checkpoints"
+    with checkpoint.Checkpoints(
+        directory, best_metric=best, best_mode=_mode(best, parts), read_only=True
+    ) as checkpoints:
+        if not checkpoints.steps():
+            raise FileNotFoundError(
+                f"there is no checkpoint in {directory} yet; train first: "
+                f"mtl-jax train CONFIG --workdir {workdir}"
+            )
+        if which == "best":
+            restored = checkpoints.restore_best(like)
+        else:
+            found = checkpoints.restore(like)
+            assert found is not None
+            restored = found
+    return LoadedRun(config, parts, restored.state, restored.step)
+
+
+def _mode(best: str, parts: build.Parts) -> Any:
+    higher = {
+        f"{t.name}/{m.name}": m.higher_is_better for t in parts.tasks for m in t.metrics
+    }
+    return "max" if higher.get(best, False) else "min"
+
+
+def evaluate_run(
+    workdir: str | Path,
+    split: str = "test",
+    *,
+    which: str = "latest",
+    overrides: Sequence[str] = (),
+) -> dict[str, float]:
+    """The metrics of a trained run on a split, `{"task/metric": value}`."""
+    run = load_run(workdir, which, overrides=overrides)
+    source = build.build_data(run.config).split(split)
+    evaluate = train.make_evaluation(
+        run.parts.model, run.parts.tasks, parallel=run.config.train.parallel
+    )
+    return evaluate(run.state, source, run.config.train.batch_size)
+
+
+def predict_run(
+    workdir: str | Path,
+    inputs: np.ndarray | str,
+    *,
+    which: str = "latest",
+    overrides: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
+    """What a trained run says of inputs.
+
+    Args:
+        workdir: the work dir.
+        inputs: `[N, ...]` as in training, or the name of a split.
+        which: "latest" or "best".
+        overrides: `key=value` texts.
+
+    Returns:
+        `{"task/outputs": …, "task/prediction": …, "task/probability": …}`, the last one
+        for cross-entropies.
+
+    Raises:
+        ValueError: inputs of another shape than in training.
+    """
+    run = load_run(workdir, which, overrides=overrides)
+    known = tuple(files.read_record(workdir)["inputs"]["shape"])
+    if isinstance(inputs, str):
+        array = build.build_data(run.config).split(inputs).inputs
+    else:
+        array = inputs
+    if array.shape[1:] != known:
+        raise ValueError(
+            f"the inputs have shape {array.shape}; the model was trained on "
+            f"[N, {', '.join(map(str, known))}]"
+        )
+    if not isinstance(inputs, str) and not np.all(np.isfinite(array)):
+        raise ValueError(
+            "the inputs hold values that are not finite; fill them or leave those "
+            "examples out"
+        )
+    outputs = train.predict(run.parts.model, run.state, array)
+    result: dict[str, np.ndarray] = {}
+    for task in run.parts.tasks:
+        result[f"{task.name}/outputs"] = outputs[task.name]
+        for name, value in train.decide(task, outputs[task.name]).items():
+            result[f"{task.name}/{name}"] = value
+    return result

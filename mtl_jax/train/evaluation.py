@@ -1,0 +1,158 @@
+"""Evaluation and prediction over whole splits, exact over uneven last batches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax import data, losses, metrics, objective, tasks
+from mtl_jax import parallel as data_parallel
+from mtl_jax.models.base import Model
+from mtl_jax.train.state import TrainState
+from mtl_jax.typing import Array, Batch, PyTree
+
+Evaluate = Callable[[TrainState, Any, int], dict[str, float]]
+
+
+def make_evaluation(
+    model: Model,
+    task_list: Sequence[tasks.Task],
+    *,
+    parallel: str = "auto",
+    devices: Sequence[Any] | None = None,
+) -> Evaluate:
+    """Build the evaluation of a model on a split.
+
+    Args:
+        model: the model.
+        task_list: the tasks, with their losses and metrics.
+        parallel: "auto", "jit" or "pmap".
+        devices: default: all local ones.
+
+    Returns:
+        `(state, source, batch_size) -> {"task/loss": …, "task/metric": …}`. The loss is
+        the mean over the labelled examples, without the weight of the task.
+
+    Raises:
+        ValueError: when called: outputs or labels that do not fit a loss.
+    """
+    devices = data_parallel.resolve(parallel, devices)
+
+    def one_batch(state: tuple[PyTree, ...], batch: Batch) -> dict[str, PyTree]:
+        shared, specific, collections = state
+        outputs, _ = model.apply(shared, specific, collections, batch["inputs"])
+        out = objective.task_losses(task_list, outputs, batch)
+        states: dict[str, PyTree] = {"sums": out.sums, "counts": out.counts}
+        for task in task_list:
+            labels = jnp.asarray(batch["labels"][task.label_name])
+            mask = tasks.present(task, labels, batch)
+            safe = losses.safe_labels(labels, mask)
+            for metric in task.metrics:
+                states[f"{task.name}/{metric.name}"] = metric.update(
+                    outputs[task.name], safe, mask
+                )
+        return states
+
+    run = data_parallel.wrap_evaluation(one_batch, devices)
+
+    def evaluate(state: TrainState, source: Any, batch_size: int) -> dict[str, float]:
+        batch_size = round_up(batch_size, len(devices))
+        variables = (state.shared, state.specific, state.collections)
+        seen: list[dict[str, PyTree]] = []
+        for batch in data.evaluation_batches(source, batch_size):
+            per_device = jax.device_get(run(variables, batch))
+            for n in range(len(devices)):
+                seen.append(jax.tree.map(lambda a, n=n: a[n], per_device))
+        sums = np.asarray(np.sum([s["sums"] for s in seen], axis=0, dtype=np.float64))
+        counts = np.asarray(
+            np.sum([s["counts"] for s in seen], axis=0, dtype=np.float64)
+        )
+        row: dict[str, float] = {}
+        for t, task in enumerate(task_list):
+            mean = sums[t] / counts[t] / task.weight if counts[t] else float("nan")
+            row[f"{task.name}/loss"] = float(mean)
+            for metric in task.metrics:
+                key = f"{task.name}/{metric.name}"
+                found = metrics.evaluate(metric, [s[key] for s in seen])
+                row.update({f"{task.name}/{k}": v for k, v in found.items()})
+        return row
+
+    return evaluate
+
+
+def predict(
+    model: Model,
+    state: TrainState,
+    inputs: np.ndarray,
+    *,
+    batch_size: int = 256,
+) -> dict[str, np.ndarray]:
+    """The raw outputs (logits, values) of a model for new inputs.
+
+    Args:
+        model: the model.
+        state: with trained parameters.
+        inputs: `[N, ...]`, as in training.
+        batch_size: examples computed at once.
+
+    Returns:
+        `{task: [N, ...]}`.
+
+    Raises:
+        ValueError: no inputs.
+    """
+    inputs = np.asarray(inputs)
+    if not inputs.ndim or not len(inputs):
+        raise ValueError(f"predict needs inputs [N, ...]; found shape {inputs.shape}")
+    variables = jax.device_put(
+        (state.shared, state.specific, state.collections), jax.local_devices()[0]
+    )
+
+    @jax.jit
+    def apply(variables: tuple[PyTree, ...], batch: Array) -> Mapping[str, Array]:
+        shared, specific, collections = variables
+        return model.apply(shared, specific, collections, batch)[0]
+
+    parts = []
+    for start in range(0, len(inputs), batch_size):
+        part = inputs[start : start + batch_size]
+        missing = batch_size - len(part) if len(inputs) > batch_size else 0
+        padded = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
+        out = jax.device_get(apply(variables, padded))
+        parts.append({k: v[: len(part)] for k, v in out.items()})
+    return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+
+
+def decide(task: tasks.Task, outputs: np.ndarray) -> dict[str, np.ndarray]:
+    """What raw outputs mean for a task.
+
+    Args:
+        task: the task.
+        outputs: `[N, ...]`, of its head.
+
+    Returns:
+        `prediction`: classes, 0 or 1, or values; and `probability` where the loss is a
+        cross-entropy.
+
+    Example:
+        >>> found = decide(tasks.binary("spam"), np.array([[0.0], [2.0]]))
+        >>> found["prediction"].tolist(), found["probability"].round(2)
+        ([0, 1], array([0.5 , 0.88], dtype=float32))
+    """
+    outputs = np.asarray(outputs, np.float32)
+    if task.loss.name == "softmax_cross_entropy":
+        shifted = np.exp(outputs - outputs.max(-1, keepdims=True))
+        probability = shifted / shifted.sum(-1, keepdims=True)
+        return {"prediction": outputs.argmax(-1), "probability": probability}
+    flat = outputs[..., 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+    if task.loss.name == "sigmoid_cross_entropy":
+        probability = np.asarray(jax.nn.sigmoid(flat))
+        return {"prediction": (flat > 0).astype(np.int64), "probability": probability}
+    return {"prediction": flat}
+
+
+def round_up(batch_size: int, num_devices: int) -> int:
+    """The next multiple of the number of devices; padding makes it harmless."""
+    return -(-batch_size // num_devices) * num_devices

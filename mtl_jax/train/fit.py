@@ -1,0 +1,247 @@
+"""The training loop, top to bottom: set up, restore, loop, evaluate, save."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import optax
+
+from mtl_jax import data as data_module
+from mtl_jax import models, objective, tasks, weighting
+from mtl_jax import parallel as data_parallel
+from mtl_jax.errors import unknown_name
+from mtl_jax.train import evaluation, interrupt, restoring, rows
+from mtl_jax.train import state as states
+from mtl_jax.train.guard import Guard
+from mtl_jax.train.result import FitResult
+from mtl_jax.train.step import make_train_step
+
+Row = dict[str, Any]
+
+
+class Sink(Protocol):
+    """What takes the metrics rows of a run: a JSONL file, a console, …"""
+
+    def write(self, row: Row) -> None:
+        """Take one row."""
+
+
+def fit(
+    model: Any,
+    task_list: Sequence[tasks.Task],
+    data: data_module.Dataset,
+    *,
+    method: str | weighting.Method = "equal",
+    optimizer: optax.GradientTransformation | None = None,
+    epochs: int = 10,
+    batch_size: int = 64,
+    seed: int = 0,
+    at: str = "parameters",
+    parallel: str = "auto",
+    workdir: str | Path | None = None,
+    best: str | None = None,
+    keep_last: int = 2,
+    checkpoint_every: int | None = None,
+    log_every: int = 50,
+    max_skipped: int = 20,
+    make_sinks: Callable[[int], Sequence[Sink]] | None = None,
+    on_step: Callable[[int], None] | None = None,
+    say: Callable[[str, str], None] | None = None,
+) -> FitResult:
+    """Train a model on several tasks.
+
+    With a `workdir`, everything is saved there and the same call made again goes on
+    from the last checkpoint, bit for bit as if it had never stopped. SIGINT (Ctrl-C)
+    and SIGTERM then save after the running step and raise `Interrupted`.
+
+    Args:
+        model: a Linen module that says what is shared, or a `Model`.
+        task_list: the tasks.
+        data: splits "train" and, where there are any, "validation" and "test"; each
+            epoch is measured on the validation split (without one, on the test split,
+            and then no best checkpoint is chosen).
+        method: a weighting method, or the name of one that needs no arguments.
+        optimizer: of all parameters; default: Adam with learning rate 1e-3.
+        epochs: passes over the training split, of whole batches.
+        batch_size: examples a step, over all devices.
+        seed: of the initial parameters, the order of the data and all randomness.
+        at: "parameters" or "representation", where Gramian and Jacobian methods look.
+        parallel: "auto" (pmap with several devices), "jit" or "pmap".
+        workdir: directory of the checkpoints; made where it is missing.
+        best: evaluation key whose best checkpoint is kept, e.g. "digit/accuracy";
+            default: "mean_loss", the mean validation loss of the main tasks.
+        keep_last: how many of the last checkpoints are kept beside the best.
+        checkpoint_every: steps between checkpoints, beside the one of every epoch.
+        log_every: steps between rows of training metrics.
+        max_skipped: training stops after so many non-finite steps in a row.
+        make_sinks: `(step to go on from) -> sinks` of the metrics rows.
+        on_step: called with the number of steps done, after each.
+        say: `(level, text)`, for messages; default: silence.
+
+    Returns:
+        The trained state, the rows of metrics, and the test metrics.
+
+    Raises:
+        ValueError: arguments that do not fit together, labels or outputs that do not
+            fit a task, a work dir of another run.
+        TrainingDiverged: `max_skipped` steps in a row were not finite.
+        Interrupted: SIGINT or SIGTERM, with a work dir; the state is saved.
+    """
+    say = say or (lambda level, text: None)
+
+    # ---- set up -------------------------------------------------------------------
+    model = model if isinstance(model, models.Model) else models.from_linen(model)
+    method = weighting.make(method) if isinstance(method, str) else method
+    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    tasks.check_names(task_list)
+    _check_data(task_list, data)
+    devices = data_parallel.resolve(parallel)
+    data_parallel.check_divisible(batch_size, len(devices))
+    batches = data_module.Batches(len(data.train), batch_size, seed=seed)
+    steps_per_epoch = batches.steps_per_epoch
+    last_step = epochs * steps_per_epoch
+
+    example = data.train.take(np.zeros(1, np.int64))["inputs"]
+    state = data_parallel.place(
+        states.initial(model, method, optimizer, example, len(task_list), seed), devices
+    )
+    step_fn = make_train_step(
+        objective.make_losses(model, task_list),
+        method,
+        optimizer,
+        at=at,
+        devices=devices,
+        steps_per_epoch=steps_per_epoch,
+    )
+    evaluate = evaluation.make_evaluation(model, task_list, devices=devices)
+    best, best_mode = _best(best, task_list, data)
+    # Without a validation split the test split is watched, and nothing chosen by it.
+    watched = next((n for n in ("validation", "test") if getattr(data, n)), None)
+
+    # ---- restore ------------------------------------------------------------------
+    saver = restoring.Saver(
+        workdir, batches, keep_last=keep_last, best=best, best_mode=best_mode, say=say
+    )
+    with saver, interrupt.Interruptions() as interruptions:
+        state = saver.restore(state)
+        step = int(state.step)
+        # ---- loop -----------------------------------------------------------------
+        recorder = _Recorder(make_sinks(step) if make_sinks else ())
+        guard = Guard(max_skipped, saver, say, int(state.skipped))
+        look_every = max(1, min(log_every, max_skipped))
+        started, seen = time.perf_counter(), 0
+        while step < last_step:
+            batch = data.train.take(batches.indices(step))
+            state, output = step_fn(state, batch)
+            step, seen = step + 1, seen + batch_size
+            epoch = -(-step // steps_per_epoch)
+            if on_step is not None:
+                on_step(step)
+            epoch_ends = step % steps_per_epoch == 0
+            if step % look_every == 0 or epoch_ends:
+                guard.check(output, step)
+            if step % log_every == 0 or epoch_ends:
+                row = rows.training_row(state.totals, output, step, epoch, task_list)
+                now = time.perf_counter()
+                row["examples_per_second"] = seen / (now - started)
+                recorder.write(row)
+                started, seen = now, 0
+                state = dataclasses.replace(
+                    state,
+                    totals=data_parallel.place(
+                        states.empty_totals(len(task_list)), devices
+                    ),
+                )
+            # ---- evaluate ---------------------------------------------------------
+            scores: Row = {}
+            if epoch_ends and watched is not None:
+                scores = rows.evaluation_row(
+                    evaluate(state, data.split(watched), batch_size), task_list
+                )
+                recorder.write(
+                    {"step": step, "epoch": epoch, "split": watched, **scores}
+                )
+                started, seen = time.perf_counter(), 0
+            # ---- save -------------------------------------------------------------
+            due = checkpoint_every is not None and step % checkpoint_every == 0
+            if epoch_ends or due:
+                saver.save(step, state, scores, guard.skipping(output))
+            stop = interruptions.number
+            if stop is not None and workdir is not None:
+                if not (epoch_ends or due):
+                    saver.save(step, state, {}, guard.skipping(output))
+                saver.wait()
+                raise interrupt.Interrupted(
+                    f"interrupted at step {step} of {last_step} (epoch {epoch} of "
+                    f"{epochs}); saved in {saver.directory}. The same command goes on "
+                    "from there",
+                    stop,
+                )
+            if stop is not None:
+                signal.raise_signal(stop)
+        saver.wait()
+
+        # ---- test ---------------------------------------------------------------
+        test: Row = {}
+        if data.test is not None:
+            test = rows.evaluation_row(
+                evaluate(state, data.test, batch_size), task_list
+            )
+            if watched != "test" or not recorder.rows:
+                recorder.write({"step": step, "epoch": epochs, "split": "test", **test})
+    return FitResult(
+        state=state,
+        history=recorder.rows,
+        test=test,
+        model=model,
+        tasks=tuple(task_list),
+        workdir=None if workdir is None else Path(workdir),
+    )
+
+
+class _Recorder:
+    """Keeps the rows and passes them on."""
+
+    def __init__(self, sinks: Sequence[Sink]):
+        self.rows: list[Row] = []
+        self._sinks = sinks
+
+    def write(self, row: Row) -> None:
+        self.rows.append(row)
+        for sink in self._sinks:
+            sink.write(row)
+
+
+def _check_data(task_list: Sequence[tasks.Task], data: data_module.Dataset) -> None:
+    for name in ("train", "validation", "test"):
+        source = getattr(data, name)
+        if source is not None and hasattr(source, "labels"):
+            where = f"the {name} split of {data.name}"
+            tasks.check_labels(task_list, source.labels, source.masks, where)
+
+
+def _best(
+    best: str | None, task_list: Sequence[tasks.Task], data: data_module.Dataset
+) -> tuple[str | None, str]:
+    """The key of the best checkpoint, and whether larger is better."""
+    if data.validation is None:
+        if best is not None:
+            raise ValueError(
+                f"the best checkpoint by {best!r} was asked for, but {data.name} has "
+                "no validation split to measure it on"
+            )
+        return None, "min"
+    modes = {"mean_loss": "min"}
+    for task in task_list:
+        modes[f"{task.name}/loss"] = "min"
+        for metric in task.metrics:
+            mode = "max" if metric.higher_is_better else "min"
+            modes[f"{task.name}/{metric.name}"] = mode
+    if best is not None and best not in modes:
+        raise unknown_name("metric for the best checkpoint", best, modes)
+    best = best or "mean_loss"
+    return best, modes[best]

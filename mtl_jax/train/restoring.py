@@ -1,0 +1,118 @@
+"""Where a run goes on: its checkpoints and its position in the data."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mtl_jax import data
+from mtl_jax.train.state import TrainState
+
+if TYPE_CHECKING:
+    from mtl_jax.checkpoint import Checkpoints
+
+
+class Saver:
+    """The checkpoints of a run in `workdir/checkpoints`; nothing without a work dir.
+
+    Args:
+        workdir: the work dir, or `None`.
+        batches: the order of the data, whose position is saved and compared.
+        keep_last: how many of the last checkpoints are kept.
+        best: evaluation key of the best checkpoint, or `None`.
+        best_mode: "max" or "min".
+        say: `(level, text)`, for messages.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path | None,
+        batches: data.Batches,
+        *,
+        keep_last: int,
+        best: str | None,
+        best_mode: Any,
+        say: Callable[[str, str], None],
+    ):
+        self._batches, self._say = batches, say
+        self._checkpoints: Checkpoints | None = None
+        if workdir is not None:
+            from mtl_jax import checkpoint
+
+            self._checkpoints = checkpoint.Checkpoints(
+                Path(workdir) / "checkpoints",
+                keep_last=keep_last,
+                best_metric=best,
+                best_mode=best_mode,
+            )
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the checkpoints are."""
+        return None if self._checkpoints is None else self._checkpoints.directory
+
+    def restore(self, state: TrainState) -> TrainState:
+        """The newest good checkpoint, or the state given where there is none.
+
+        Raises:
+            ValueError: a checkpoint of another model, or of a run with another order
+                of the data.
+        """
+        if self._checkpoints is None:
+            return state
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            restored = self._checkpoints.restore(state)
+        for warning in caught:
+            self._say("warning", str(warning.message))
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        if restored is None:
+            return state
+        self._batches.check_position(restored.meta["position"])
+        self._say("info", f"going on from the checkpoint of step {restored.step}")
+        return restored.state
+
+    def save(
+        self, step: int, state: TrainState, scores: dict[str, Any], skipping: bool
+    ) -> None:
+        """Save a step, unless its losses or gradients were not finite."""
+        if self._checkpoints is None:
+            return
+        if skipping:
+            self._say("warning", f"step {step} is not saved: it was skipped")
+            return
+        self._checkpoints.save(
+            step,
+            state,
+            meta={"position": self._batches.position(step)},
+            metrics={k: v for k, v in scores.items() if isinstance(v, float)},
+        )
+
+    def last_good(self) -> str:
+        """A sentence that names the last good checkpoint."""
+        if self._checkpoints is None:
+            return "Nothing was saved: there is no work dir."
+        step = self._checkpoints.latest_step()
+        if step is None:
+            return f"There is no checkpoint yet in {self._checkpoints.directory}."
+        return f"The last good checkpoint is {self._checkpoints.path(step)}."
+
+    def wait(self) -> None:
+        """Wait until the last save is on disk."""
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.__exit__(kind, error, trace)

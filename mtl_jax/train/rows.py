@@ -1,0 +1,44 @@
+"""The rows of metrics: flat dictionaries with keys `task/metric`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from mtl_jax import diagnostics, tasks
+from mtl_jax.train.state import Totals
+from mtl_jax.train.step import StepOutput
+
+Row = dict[str, Any]
+
+
+def training_row(
+    totals: Totals,
+    output: StepOutput,
+    step: int,
+    epoch: int,
+    task_list: Sequence[tasks.Task],
+) -> Row:
+    """Means since the last row; losses and weights without the tasks' own weights."""
+    losses, weights, steps = jax.device_get(
+        (totals.losses, totals.weights, totals.steps)
+    )
+    row: Row = {"step": step, "epoch": epoch, "split": "train"}
+    for t, task in enumerate(task_list):
+        if steps[t]:
+            row[f"{task.name}/loss"] = float(losses[t] / steps[t] / task.weight)
+            row[f"{task.name}/weight"] = float(weights[t] / steps[t] * task.weight)
+    if output.gramian is not None:
+        gramian, present = jax.device_get((output.gramian, output.present))
+        row.update(diagnostics.summary(gramian, present))
+    row["skipped_steps"] = int(output.skipped)
+    return row
+
+
+def evaluation_row(scores: Mapping[str, float], task_list: Sequence[tasks.Task]) -> Row:
+    """The scores and `mean_loss`, the mean loss of the main tasks."""
+    main = [scores[f"{t.name}/loss"] for t in tasks.main_tasks(task_list)]
+    known = [loss for loss in main if not math.isnan(loss)]
+    mean = sum(known) / len(known) if known else float("nan")
+    return {**scores, "mean_loss": mean}
