@@ -6,18 +6,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from mtl_jax.typing import PyTree
 
 
 def in_float64(solve: Callable[..., Any]) -> Callable[..., Any]:
     """Run a solver on T-sized arrays in float64, whatever the program's precision.
 
-    Floating inputs are widened, floating outputs come back in the dtype of the
-    first array. It works under `jit`, `vmap` and `pmap` and does not touch the
-    global `jax_enable_x64` flag. T-sized problems are small: the width costs
-    nothing, and float32 would lose the small gradients.
+    Floating inputs are widened, floating outputs come back in the dtype of the first
+    array. It works under `jit`, `vmap`, `scan`, `cond` and `pmap` in any nesting and
+    does not touch the global `jax_enable_x64` flag. T-sized problems are small: the
+    width costs nothing, and float32 would lose the small gradients.
 
     Args:
-        solve: function of arrays; may return any pytree.
+        solve: function of positional pytrees of arrays; may return any pytree of
+            arrays. It is not differentiated.
 
     Returns:
         A function with the same signature.
@@ -28,19 +32,33 @@ def in_float64(solve: Callable[..., Any]) -> Callable[..., Any]:
         dtype('float32')
     """
 
-    def is_floating(x: Any) -> bool:
-        return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+    def run(*args: PyTree) -> PyTree:
+        outside = next(a.dtype for a in jax.tree.leaves(args) if _is_floating(a))
+        with jax.enable_x64(True):
+            return _cast(solve(*_cast(args, jnp.float64)), outside)
+
+    # Under vmap(jit(f)) and vmap(scan(f)), JAX applies the batching rules when it has
+    # left the x64 context, and float64 would turn into float32 without an error. The
+    # rule below batches the solver itself, and so within the context.
+    batchable = custom_vmap(run)
+
+    @batchable.def_vmap
+    def rule(axis_size: int, batched: PyTree, *args: PyTree) -> tuple[PyTree, PyTree]:
+        axes = jax.tree.map(lambda b: 0 if b else None, batched)
+        many = jax.vmap(solve, in_axes=tuple(axes), axis_size=axis_size)
+        out = in_float64(many)(*args)
+        return out, jax.tree.map(lambda _: True, out)
 
     @functools.wraps(solve)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        outside = next(a.dtype for a in (*args, *kwargs.values()) if is_floating(a))
-        with jax.enable_x64(True):
-            widen = lambda x: x.astype(jnp.float64) if is_floating(x) else x  # noqa: E731
-            result = solve(
-                *[widen(a) for a in args], **{k: widen(v) for k, v in kwargs.items()}
-            )
-            return jax.tree.map(
-                lambda x: x.astype(outside) if is_floating(x) else x, result
-            )
+    def wrapped(*args: PyTree) -> PyTree:
+        return batchable(*args)
 
     return wrapped
+
+
+def _is_floating(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _cast(tree: PyTree, dtype: Any) -> PyTree:
+    return jax.tree.map(lambda x: x.astype(dtype) if _is_floating(x) else x, tree)

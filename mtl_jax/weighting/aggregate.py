@@ -35,7 +35,8 @@ def aggregate(
         losses: `[T]`; ones where they are not given.
         state: what the call before returned; default: a new one.
         key: for random methods; default: `jax.random.key(0)`.
-        **extra: further keywords of `update`, such as `epoch` or `mask`.
+        **extra: further keywords of `update`, such as `epoch` or `mask`; arrays or
+            numbers.
 
     Returns:
         The direction, the weights (where the method has them) and the state.
@@ -63,14 +64,13 @@ def aggregate(
     key = jax.random.key(0) if key is None else key
     if state is None:
         state = method.init(t, jnp.zeros_like(jacobian[0]))
+    update = jax.jit(method.update)  # compiled once a method and shape
     if isinstance(method, base.LossWeighting):
-        weights, state = method.update(losses, state, key=key, **extra)
+        weights, state = update(losses, state, key=key, **extra)
     elif isinstance(method, base.GramianWeighting):
         gramian = tree.gramian(jacobian)
-        weights, state = method.update(gramian, state, losses=losses, key=key, **extra)
+        weights, state = update(gramian, state, losses=losses, key=key, **extra)
     else:
-        direction, _, state = method.update(
-            jacobian, state, losses=losses, key=key, **extra
-        )
+        direction, _, state = update(jacobian, state, losses=losses, key=key, **extra)
         return Aggregation(direction, None, state)
     return Aggregation(tree.combine(weights, jacobian), weights, state)
