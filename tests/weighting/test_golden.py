@@ -121,6 +121,7 @@ def test_graddrop_takes_the_two_values_with_the_stated_probability(golden):
         calls = np.asarray(
             draw(jax.random.split(jax.random.key(2), n), jacobian, leak), float
         )
+        calls = calls[:, : case["D"]]
         rounding = 1e-5 * np.abs(np.asarray(case["J"])).max()
         is_pos = np.abs(calls - expected["pos"]) <= rounding
         is_neg = np.abs(calls - expected["neg"]) <= rounding
