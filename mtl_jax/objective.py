@@ -82,14 +82,24 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
         collections: PyTree,
         axis_name: str | None,
     ) -> TaskLosses:
-        outputs, changed = model.decode(  # type: ignore[misc]
-            specific,
-            collections,
-            dict(zip(names, representations, strict=True)),
-            train=True,
-            key=key,
-            axis_name=axis_name,
-        )
+        try:
+            outputs, changed = model.decode(  # type: ignore[misc]
+                specific,
+                collections,
+                dict(zip(names, representations, strict=True)),
+                train=True,
+                key=key,
+                axis_name=axis_name,
+            )
+        except KeyError as error:
+            asked = error.args[0] if error.args else None
+            if not isinstance(asked, str) or asked in names:
+                raise
+            found = unknown_name("task", asked, names)
+            raise ValueError(
+                f"the model has a head without a task: {found} Name heads and tasks "
+                "alike, one head a task."
+            ) from error
         return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
     return SplitLosses(encode, decode_losses, len(task_list))
@@ -114,10 +124,14 @@ def task_losses(
     sums, counts = [], []
     for task in task_list:
         if task.name not in outputs:
-            raise unknown_name("task among the model's outputs", task.name, outputs)
+            found = unknown_name("head", task.name, outputs)
+            raise ValueError(
+                f"task {task.name!r} has no head in the model: {found} Name heads and "
+                "tasks alike."
+            )
         labels = jnp.asarray(batch["labels"][task.label_name])
         output = outputs[task.name]
-        task.loss.check_outputs(output.shape, labels.shape, task=task.name)
+        tasks.check_outputs(task, output.shape, labels.shape)
         mask = tasks.present(task, labels, batch)
         values, weights = task.loss.per_example(
             output, losses.safe_labels(labels, mask)

@@ -165,13 +165,46 @@ def check_labels(
     for task in tasks:
         name = task.label_name
         if name not in labels:
-            raise unknown_name(f"label of task {task.name!r} in {where}", name, labels)
+            found = unknown_name("label", name, labels)
+            raise ValueError(
+                f"{where}: task {task.name!r} reads an {found} Name the task after its "
+                "label, or give it label='...'."
+            )
         mask = masks.get(name)
         if task.mask is not None:
             own = np.asarray(task.mask(labels[name]), bool)
             mask = own if mask is None else own & mask
-        task.loss.check_labels(
-            labels[name], mask, task=task.name, num_outputs=task.num_outputs
+        try:
+            task.loss.check_labels(
+                labels[name], mask, task=task.name, num_outputs=task.num_outputs
+            )
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+def check_outputs(
+    task: Task, output_shape: Sequence[int], label_shape: Sequence[int]
+) -> None:
+    """Check the outputs of a head against its task; shapes alone, also in tracing.
+
+    Args:
+        task: the task.
+        output_shape: `[B, ...]`.
+        label_shape: `[B, ...]`.
+
+    Raises:
+        ValueError: outputs that do not fit the loss, or of another width than the task
+            was declared with: a class without a logit would make every loss NaN.
+    """
+    task.loss.check_outputs(output_shape, label_shape, task=task.name)
+    if task.num_outputs is None or len(output_shape) == len(label_shape):
+        return
+    if output_shape[-1] != task.num_outputs:
+        raise ValueError(
+            f"task {task.name!r} was declared with num_outputs={task.num_outputs}, but "
+            f"its head has outputs of shape {tuple(output_shape)}. Give the head "
+            f"{task.num_outputs} outputs instead of {output_shape[-1]}, or change "
+            "num_outputs."
         )
 
 

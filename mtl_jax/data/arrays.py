@@ -108,9 +108,12 @@ def from_splits(
                 f"split {split!r} is a {type(given).__name__}, expected the tuple "
                 "(inputs, labels) or (inputs, labels, masks)."
             )
-        made.append(
-            source.ArraySource(source.as_array(given[0]), *map(dict, given[1:]))
-        )
+        try:
+            made.append(
+                source.ArraySource(source.as_array(given[0]), *map(dict, given[1:]))
+            )
+        except ValueError as error:
+            raise ValueError(f"split {split!r}: {error}") from None
     if made[0] is None:
         raise ValueError("split 'train' is None: give (inputs, labels) to train on.")
     return source.Dataset(name, made[0], made[1], made[2])

@@ -39,9 +39,9 @@ def directory(name_or_dir: PathLike, data_dir: PathLike | None = None) -> Path:
             f"{locate.INFO} beside a {locate.FEATURES}. Give the directory with the "
             "version number, such as DATA_DIR/mnist/3.0.1."
         )
-    ours = errors.unknown_name("dataset", name, registry.DATASETS)
+    ours = errors.unknown_name("dataset of mtl_jax", name, registry.DATASETS)
     raise FileNotFoundError(
-        f"dataset {name!r} is not on disk under {root}, and nothing is downloaded. "
+        f"dataset {name!r} is not on disk under {root}, and nothing is downloaded: "
         f"{ours} A set of the TFDS catalogue has to be prepared where TensorFlow is "
         f"installed:\n    {_stock_command(name, root)}"
     )
