@@ -22,8 +22,7 @@ def summary(gramian: np.ndarray, present: np.ndarray) -> dict[str, float]:
     """
     gramian = np.asarray(gramian, np.float64)[np.ix_(present, present)]
     pairs = np.triu_indices(len(gramian), 1)
-    cosines = cosine_matrix(gramian)[pairs]
-    if not np.all(np.isfinite(gramian)) or not len(cosines):
+    if not np.all(np.isfinite(gramian)) or len(gramian) < 2:
         return {
             "conflicting_pairs": float("nan"),
             "min_cosine": float("nan"),
@@ -33,7 +32,7 @@ def summary(gramian: np.ndarray, present: np.ndarray) -> dict[str, float]:
     lowest, highest = eigenvalues[0], eigenvalues[-1]
     return {
         "conflicting_pairs": float(np.mean(gramian[pairs] < 0)),
-        "min_cosine": float(np.min(cosines)),
+        "min_cosine": float(np.min(cosine_matrix(gramian)[pairs])),
         "gramian_condition": float(highest / lowest) if lowest > 0 else float("inf"),
     }
 

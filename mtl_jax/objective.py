@@ -82,24 +82,14 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
         collections: PyTree,
         axis_name: str | None,
     ) -> TaskLosses:
-        try:
-            outputs, changed = model.decode(  # type: ignore[misc]
-                specific,
-                collections,
-                dict(zip(names, representations, strict=True)),
-                train=True,
-                key=key,
-                axis_name=axis_name,
-            )
-        except KeyError as error:
-            asked = error.args[0] if error.args else None
-            if not isinstance(asked, str) or asked in names:
-                raise
-            found = unknown_name("task", asked, names)
-            raise ValueError(
-                f"the model has a head without a task: {found} Name heads and tasks "
-                "alike, one head a task."
-            ) from error
+        outputs, changed = model.decode(  # type: ignore[misc]
+            specific,
+            collections,
+            dict(zip(names, representations, strict=True)),
+            train=True,
+            key=key,
+            axis_name=axis_name,
+        )
         return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
     return SplitLosses(encode, decode_losses, len(task_list))

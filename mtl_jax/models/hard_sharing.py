@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
+from mtl_jax.errors import unknown_name
 from mtl_jax.typing import Array, PyTree
 
 
@@ -45,6 +46,17 @@ class HardSharing(nn.Module):
     def decode(
         self, representations: Mapping[str, PyTree], train: bool = False
     ) -> dict[str, Array]:
-        """`{task: outputs}`, each from the task's own entry of `representations`."""
+        """`{task: outputs}`, each from the task's own entry of `representations`.
+
+        Raises:
+            ValueError: a task that has no head.
+        """
         del train
-        return {name: head(representations[name]) for name, head in self.heads.items()}
+        for name in representations:
+            if name not in self.heads:
+                found = unknown_name("head", name, self.heads)
+                raise ValueError(
+                    f"task {name!r} has no head in the model: {found} Name heads and "
+                    "tasks alike."
+                )
+        return {name: self.heads[name](z) for name, z in representations.items()}

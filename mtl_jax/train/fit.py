@@ -13,8 +13,7 @@ import optax
 from mtl_jax import data as data_module
 from mtl_jax import models, objective, tasks, weighting
 from mtl_jax import parallel as data_parallel
-from mtl_jax.errors import unknown_name
-from mtl_jax.train import evaluation, interrupt, restoring, rows
+from mtl_jax.train import checks, evaluation, interrupt, restoring, rows
 from mtl_jax.train import state as states
 from mtl_jax.train.guard import Guard
 from mtl_jax.train.result import FitResult
@@ -91,14 +90,22 @@ def fit(
         TrainingDiverged: `max_skipped` steps in a row were not finite.
         Interrupted: SIGINT or SIGTERM, with a work dir; the state is saved.
     """
-    say = say or (lambda level, text: None)
+    if say is None:
+        say = _silence
+    for name, value in (
+        ("epochs", epochs),
+        ("log_every", log_every),
+        ("max_skipped", max_skipped),
+        ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
 
     # ---- set up -------------------------------------------------------------------
     model = model if isinstance(model, models.Model) else models.from_linen(model)
     method = weighting.make(method) if isinstance(method, str) else method
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     tasks.check_names(task_list)
-    _check_data(task_list, data)
     devices = data_parallel.resolve(parallel)
     data_parallel.check_divisible(batch_size, len(devices))
     batches = data_module.Batches(len(data.train), batch_size, seed=seed)
@@ -109,6 +116,7 @@ def fit(
     state = data_parallel.place(
         states.initial(model, method, optimizer, example, len(task_list), seed), devices
     )
+    checks.check_labels(checks.with_widths(task_list, model, state, example), data)
     step_fn = make_train_step(
         objective.make_losses(model, task_list),
         method,
@@ -118,7 +126,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
     )
     evaluate = evaluation.make_evaluation(model, task_list, devices=devices)
-    best, best_mode = _best(best, task_list, data)
+    best, best_mode = checks.best_metric(best, task_list, data)
     # Without a validation split the test split is watched, and nothing chosen by it.
     watched = next((n for n in ("validation", "test") if getattr(data, n)), None)
 
@@ -168,17 +176,15 @@ def fit(
                 started, seen = time.perf_counter(), 0
             # ---- save -------------------------------------------------------------
             due = checkpoint_every is not None and step % checkpoint_every == 0
-            if epoch_ends or due:
-                saver.save(step, state, scores, guard.skipping(output))
             stop = interruptions.number
+            if epoch_ends or due or stop is not None:
+                bad = guard.skipping(output) or not rows.is_sound(scores)
+                saver.save(step, state, scores, bad)
             if stop is not None and workdir is not None:
-                if not (epoch_ends or due):
-                    saver.save(step, state, {}, guard.skipping(output))
-                saver.wait()
                 raise interrupt.Interrupted(
                     f"interrupted at step {step} of {last_step} (epoch {epoch} of "
-                    f"{epochs}); saved in {saver.directory}. The same command goes on "
-                    "from there",
+                    f"{epochs}). {saver.last_good()} The same command goes on from "
+                    "there",
                     stop,
                 )
             if stop is not None:
@@ -216,32 +222,5 @@ class _Recorder:
             sink.write(row)
 
 
-def _check_data(task_list: Sequence[tasks.Task], data: data_module.Dataset) -> None:
-    for name in ("train", "validation", "test"):
-        source = getattr(data, name)
-        if source is not None and hasattr(source, "labels"):
-            where = f"the {name} split of {data.name}"
-            tasks.check_labels(task_list, source.labels, source.masks, where)
-
-
-def _best(
-    best: str | None, task_list: Sequence[tasks.Task], data: data_module.Dataset
-) -> tuple[str | None, str]:
-    """The key of the best checkpoint, and whether larger is better."""
-    if data.validation is None:
-        if best is not None:
-            raise ValueError(
-                f"the best checkpoint by {best!r} was asked for, but {data.name} has "
-                "no validation split to measure it on"
-            )
-        return None, "min"
-    modes = {"mean_loss": "min"}
-    for task in task_list:
-        modes[f"{task.name}/loss"] = "min"
-        for metric in task.metrics:
-            mode = "max" if metric.higher_is_better else "min"
-            modes[f"{task.name}/{metric.name}"] = mode
-    if best is not None and best not in modes:
-        raise unknown_name("metric for the best checkpoint", best, modes)
-    best = best or "mean_loss"
-    return best, modes[best]
+def _silence(level: str, text: str) -> None:
+    del level, text

@@ -44,8 +44,9 @@ class Guard:
         if skipped > self._skipped:
             self._say(
                 "warning",
-                f"{skipped - self._skipped} steps before step {step} were skipped: a "
-                f"loss or gradient was not finite ({skipped} so far)",
+                f"skipped {skipped - self._skipped} of the steps up to {step} "
+                f"({skipped} in all): a loss, gradient or updated parameter was not "
+                "finite",
             )
             self._skipped = skipped
         if in_a_row >= self._limit:

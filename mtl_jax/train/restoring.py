@@ -82,7 +82,10 @@ class Saver:
         if self._checkpoints is None:
             return
         if skipping:
-            self._say("warning", f"step {step} is not saved: it was skipped")
+            self._say(
+                "warning",
+                f"step {step} is not saved: its losses or gradients are not finite",
+            )
             return
         self._checkpoints.save(
             step,

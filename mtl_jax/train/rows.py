@@ -42,3 +42,12 @@ def evaluation_row(scores: Mapping[str, float], task_list: Sequence[tasks.Task])
     known = [loss for loss in main if not math.isnan(loss)]
     mean = sum(known) / len(known) if known else float("nan")
     return {**scores, "mean_loss": mean}
+
+
+def is_sound(scores: Mapping[str, Any]) -> bool:
+    """Whether an evaluation does not speak against saving its state.
+
+    A mean loss that is not finite does. (The loss of a task is also NaN where no label
+    was seen, but it is not part of the mean.)
+    """
+    return not scores or math.isfinite(scores["mean_loss"])

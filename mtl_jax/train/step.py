@@ -42,8 +42,8 @@ def make_train_step(
 
     The losses of the batch are differentiated as the method needs, the optimizer moves
     the parameters, a method that observes sees the losses after the update. Where a
-    loss, weight or gradient is not finite, nothing but the step number and the
-    counters changes.
+    loss, weight, gradient or updated parameter is not finite, nothing but the step
+    number and the counters changes.
 
     Args:
         losses_fn: `losses_fn(shared, specific, batch) -> losses [T]`, or a
@@ -121,6 +121,7 @@ def make_train_step(
             value=jnp.sum(new.weights * new.losses),
         )
         shared, specific = optax.apply_updates(params, updates)
+        finite = new.finite & tree.all_finite((shared, specific))
         weighting = new.state
         if isinstance(method, base.LossWeighting) and method.observe is not None:
             after = engine.evaluate_losses(bound, shared, specific, axis_name=axis_name)
@@ -135,9 +136,9 @@ def make_train_step(
         )
         kept = (*params, state.collections, state.optimizer, state.weighting)
         shared, specific, collections, opt_state, weighting = tree.select(
-            new.finite, moved, kept
+            finite, moved, kept
         )
-        skip = jnp.where(new.finite, 0, 1)
+        skip = jnp.where(finite, 0, 1)
         next_state = TrainState(
             step=state.step + 1,
             shared=shared,
@@ -147,7 +148,7 @@ def make_train_step(
             weighting=weighting,
             key=state.key,
             skipped=state.skipped + skip,
-            skipped_in_a_row=jnp.where(new.finite, 0, state.skipped_in_a_row + 1),
+            skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
             totals=_add(state.totals, new),
         )
         return next_state, StepOutput(
@@ -155,7 +156,7 @@ def make_train_step(
             weights=new.weights,
             present=new.present,
             gramian=new.gramian,
-            finite=new.finite,
+            finite=finite,
             skipped=next_state.skipped,
             skipped_in_a_row=next_state.skipped_in_a_row,
         )

@@ -1,0 +1,79 @@
+"""What is checked before the first step."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from mtl_jax import data, models, tasks
+from mtl_jax.errors import unknown_name
+from mtl_jax.train.state import TrainState
+
+
+def with_widths(
+    task_list: Sequence[tasks.Task],
+    model: models.Model,
+    state: TrainState,
+    example: Any,
+) -> list[tasks.Task]:
+    """The tasks with the widths of their heads, after checking that heads and tasks
+    are the same."""
+
+    def apply(state: TrainState) -> Any:
+        return model.apply(state.shared, state.specific, state.collections, example)[0]
+
+    outputs = jax.eval_shape(apply, state)
+    known = [t.name for t in task_list]
+    for name in outputs:
+        if name not in known:
+            found = unknown_name("task", name, known)
+            raise ValueError(
+                f"the model has a head without a task: {found} Name heads and tasks "
+                "alike, one head a task."
+            )
+    for name in known:
+        if name not in outputs:
+            found = unknown_name("head", name, outputs)
+            raise ValueError(
+                f"task {name!r} has no head in the model: {found} Name heads and tasks "
+                "alike."
+            )
+    return [
+        dataclasses.replace(t, num_outputs=outputs[t.name].shape[-1])
+        if t.num_outputs is None and outputs[t.name].ndim > 1
+        else t
+        for t in task_list
+    ]
+
+
+def check_labels(task_list: Sequence[tasks.Task], dataset: data.Dataset) -> None:
+    """Check the labels of every split against the tasks."""
+    for name in ("train", "validation", "test"):
+        source = getattr(dataset, name)
+        if source is not None and hasattr(source, "labels"):
+            where = f"the {name} split of {dataset.name}"
+            tasks.check_labels(task_list, source.labels, source.masks, where)
+
+
+def best_metric(
+    best: str | None, task_list: Sequence[tasks.Task], dataset: data.Dataset
+) -> tuple[str | None, str]:
+    """The key of the best checkpoint, and whether larger is better."""
+    if dataset.validation is None:
+        if best is not None:
+            raise ValueError(
+                f"the best checkpoint by {best!r} was asked for, but {dataset.name} "
+                "has no validation split to measure it on"
+            )
+        return None, "min"
+    modes = {"mean_loss": "min"}
+    for task in task_list:
+        modes[f"{task.name}/loss"] = "min"
+        for metric in task.metrics:
+            mode = "max" if metric.higher_is_better else "min"
+            modes[f"{task.name}/{metric.name}"] = mode
+    if best is not None and best not in modes:
+        raise unknown_name("metric for the best checkpoint", best, modes)
+    best = best or "mean_loss"
+    return best, modes[best]
