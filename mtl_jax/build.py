@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
-from typing import Any, NamedTuple
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import numpy as np
@@ -10,6 +12,7 @@ import optax
 
 from mtl_jax import config as settings
 from mtl_jax import data, losses, metrics, models, tasks, weighting
+from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
 TRUNKS: dict[str, Any] = {"mlp": models.MLP}
@@ -32,7 +35,10 @@ def build(config: settings.Config) -> Parts:
     """
     task_list = tuple(build_task(t) for t in config.tasks)
     tasks.check_names(task_list)
-    method = weighting.make(config.method.name, **config.method.args)
+    name, arguments = config.method.name, config.method.args
+    if name in weighting.METHODS:
+        arguments = _typed(weighting.METHODS[name], arguments, "method.args")
+    method = weighting.make(name, **arguments)
     return Parts(task_list, build_model(config.model, task_list), method)
 
 
@@ -72,13 +78,31 @@ def build_model(
         if name not in known:
             raise unknown_name(f"argument of trunk {config.trunk!r}", name, known)
     arguments: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in config.trunk_args.items()
+        k: tuple(v) if isinstance(v, list) else v
+        for k, v in _typed(trunk_class, config.trunk_args, "model.trunk_args").items()
     }
     heads = {t.name: _head(config.head_features, t.num_outputs or 1) for t in task_list}
     return models.from_linen(models.HardSharing(trunk_class(**arguments), heads))
 
 
 _LINEN = ("parent", "name")
+
+
+def _typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]:
+    """Arguments as the annotations of a factory ask, as far as those are plain types.
+
+    Raises:
+        ValueError: an argument of another type.
+    """
+    hints, result = typing.get_type_hints(factory), dict(arguments)
+    for name in arguments.keys() & hints.keys():
+        hint = hints[name]
+        plain = (int, float, bool, str, Sequence[int], Sequence[float])
+        if hint in plain or typing.get_origin(hint) is Literal:
+            result[name] = parse.coerce(arguments[name], hint, f"{path}.{name}")
+        elif typing.get_origin(hint) is Callable:
+            raise ValueError(f"{path}.{name} is a function, which settings cannot hold")
+    return result
 
 
 def _head(features: tuple[int, ...], num_outputs: int) -> nn.Module:
@@ -115,7 +139,9 @@ def build_optimizer(
     known = {
         name
         for name in dir(optax)
-        if callable(getattr(optax, name))
+        if name.islower()
+        and not name.startswith(("_", "scale_by"))
+        and callable(getattr(optax, name))
         and "learning_rate" in _parameters(getattr(optax, name))
     }
     if config.name not in known:

@@ -2,8 +2,13 @@
 
 import argparse
 import json
+import os
+import shlex
 import signal
 import sys
+import warnings
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.command_line = ["mtl-jax", *arguments]
     try:
-        return options.run(options) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            status = options.run(options) or 0
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt as stop:
-        text = str(stop) or "interrupted; nothing was being trained"
+        number = getattr(stop, "signal_number", None)
+        text = "interrupted; nothing was being trained yet"
+        if number is not None:
+            text = f"{stop}:\n    {shlex.join(options.command_line)}"
         print(f"\n{text}", file=sys.stderr)
-        return 128 + getattr(stop, "signal_number", signal.SIGINT)
+        return 128 + (number or signal.SIGINT)
     except BrokenPipeError:
+        # Python flushes at exit, into a pipe that nobody reads any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
         if options.log_level == "debug":
@@ -45,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _show_warning(message: Any, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _text(error: Exception) -> str:
@@ -159,7 +177,10 @@ def _train(options: argparse.Namespace) -> int:
             resolved, workdir, level=options.log_level, command=options.command_line
         )
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
+        elsewhere = error.filename is not None and not Path(
+            os.fsdecode(error.filename)
+        ).absolute().is_relative_to(Path(workdir).absolute())
+        if isinstance(error, FileNotFoundError) or elsewhere:
             raise
         raise ValueError(
             f"the work dir {Path(workdir).absolute()} cannot be written: "
@@ -195,24 +216,39 @@ def _predict(options: argparse.Namespace) -> int:
 
     inputs: Any = options.split
     if options.input is not None:
-        path = Path(options.input)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no input file {path}")
-        with np.load(path, allow_pickle=False) as arrays:
-            if "inputs" not in arrays:
-                found = ", ".join(arrays) or "none"
-                raise ValueError(f"{path} has no array 'inputs'; it has {found}")
-            inputs = arrays["inputs"]
+        inputs = _read_inputs(Path(options.input))
     predictions = run.predict_run(
         options.workdir, inputs, which=options.checkpoint, overrides=options.settings
     )
     from mtl_jax.report import atomic
 
-    with atomic.replacing(Path(options.output)) as file:
+    # An open file: to a path without .npz, numpy would append it.
+    with atomic.replacing(options.output) as path, path.open("wb") as file:
         np.savez(file, **predictions)  # type: ignore[arg-type]
     count = len(next(iter(predictions.values())))
     print(f"{count} predictions in {options.output}: {', '.join(predictions)}")
     return 0
+
+
+def _read_inputs(path: Path) -> Any:
+    """The array `inputs` of a .npz file."""
+    import numpy as np
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no input file {path}")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not a zip of arrays")
+        with np.load(path, allow_pickle=False) as arrays:
+            if "inputs" in arrays:
+                return arrays["inputs"]
+            found = ", ".join(arrays) or "none"
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read as .npz ({error}). Write one with: "
+            "numpy.savez('inputs.npz', inputs=array)"
+        ) from error
+    raise ValueError(f"{path} has no array 'inputs'; its arrays: {found}")
 
 
 def _methods(options: argparse.Namespace) -> int:
@@ -241,8 +277,32 @@ def _data(options: argparse.Namespace) -> int:
         print(f"{options.name} is prepared in {path}")
     else:
         for key, value in data.info(options.name, options.data_dir).items():
-            print(f"{key:<10} {value}")
+            for i, line in enumerate(_lines(value)):
+                print(f"{key if i == 0 else '':<10} {line}".rstrip())
     return 0
+
+
+def _lines(value: Any) -> list[str]:
+    """A value of the description of a data set, as lines for people."""
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    if isinstance(value, int):
+        return [f"{value:,}"]
+    if isinstance(value, list):
+        return value or ["none"]
+    if isinstance(value, dict):
+        width = max(map(len, value))
+        return [f"{k:<{width}}  {_lines(v)[0]}" for k, v in _flat(value).items()]
+    return [str(value)]
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: ", ".join(f"{k} {v}" for k, v in value.items())
+        if isinstance(value, dict)
+        else value
+        for key, value in table.items()
+    }
 
 
 def _config(options: argparse.Namespace) -> int:

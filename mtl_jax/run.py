@@ -4,6 +4,7 @@ The work dir holds `config.json` (every resolved value, versions, commit),
 `metrics.jsonl`, `tensorboard/`, `checkpoints/` and `plots/`.
 """
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def train_run(
     workdir = Path(workdir).absolute()
     parts = build.build(config)
     _check_workdir(config, workdir)
+    build.build_optimizer(config.optimizer, num_steps=1)
     dataset = build.build_data(config)
     _write_record(config, workdir, dataset.train.inputs, command)
     steps_per_epoch = data.Batches(
@@ -82,11 +84,9 @@ def train_run(
         sinks: list[Any] = []
 
         def make_sinks(step: int) -> list[Any]:
-            resume_from = step or None
-            sinks.append(report.JsonlWriter(metrics_file, resume_from=resume_from))
-            sinks.append(
-                report.EventWriter(paths["tensorboard"], resume_from=resume_from)
-            )
+            sinks.append(report.JsonlWriter(metrics_file, resume_from=step or None))
+            # From step 0 too: a run killed before its first checkpoint left events.
+            sinks.append(report.EventWriter(paths["tensorboard"], resume_from=step))
             console.start(
                 epochs=config.train.epochs, steps_per_epoch=steps_per_epoch, step=step
             )
@@ -117,20 +117,31 @@ def train_run(
                     on_step=console.advance,
                     say=console.message,
                 )
-        finally:
-            for sink in sinks:
-                sink.close()
-            if metrics_file.is_file():
-                report.draw(jsonl.read(metrics_file), paths["plots"], names)
+        except BaseException:
+            # What goes wrong now, on a full disk say, must not hide why.
+            with contextlib.suppress(OSError, ValueError):
+                _end(sinks, metrics_file, paths["plots"], names)
+            raise
+        _end(sinks, metrics_file, paths["plots"], names)
         console.finish(jsonl.read(metrics_file), paths)
     return result
+
+
+def _end(
+    sinks: Sequence[Any], metrics_file: Path, plots: Path, names: Sequence[str]
+) -> None:
+    """Close what takes the rows and draw them."""
+    for sink in sinks:
+        sink.close()
+    if metrics_file.is_file():
+        report.draw(jsonl.read(metrics_file), plots, names)
 
 
 def _check_workdir(config: settings.Config, workdir: Path) -> None:
     """Raise `ValueError` where the work dir is of another run."""
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"the work dir {workdir} is a file; name a directory")
-    if not (workdir / "config.json").is_file():
+    if not (workdir / "config.json").is_file() or not _began(workdir):
         return
     before, now = files.read_record(workdir)["config"], files.to_plain(config)
     lines = [
@@ -144,6 +155,13 @@ def _check_workdir(config: settings.Config, workdir: Path) -> None:
             f"{workdir} holds a run with other settings:\n  {listed}\nName another "
             "--workdir, or start that run again with its own settings"
         )
+
+
+def _began(workdir: Path) -> bool:
+    """Whether anything was trained; a command that failed at once binds nobody."""
+    metrics_file, directory = workdir / "metrics.jsonl", workdir / "checkpoints"
+    written = metrics_file.is_file() and metrics_file.stat().st_size > 0
+    return written or (directory.is_dir() and any(directory.iterdir()))
 
 
 def _write_record(
@@ -276,9 +294,11 @@ def predict_run(
         array = inputs
     if array.shape[1:] != known:
         raise ValueError(
-            f"the inputs have shape {array.shape}; the model was trained on "
-            f"[N, {', '.join(map(str, known))}]"
+            f"the inputs have shape [{', '.join(map(str, array.shape))}]; the model "
+            f"was trained on [N, {', '.join(map(str, known))}]"
         )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"the inputs are {array.dtype}; they have to be numbers")
     if not isinstance(inputs, str) and not np.all(np.isfinite(array)):
         raise ValueError(
             "the inputs hold values that are not finite; fill them or leave those "

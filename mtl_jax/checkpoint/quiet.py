@@ -1,4 +1,4 @@
-"""Keeps what Orbax prints of errors that it also raises off the terminal."""
+"""Keeps off the terminal what Orbax prints of errors that it raises, and of nothing."""
 
 import contextlib
 import logging
@@ -12,8 +12,14 @@ _users = 0
 _before: Any = None
 
 
+_ASKED_FOR = "read_only=True", "is read only"
+"""Warnings of Orbax that only repeat what it was told."""
+
+
 class _RaisedAnyway(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno == logging.WARNING and "orbax" in record.pathname:
+            return not any(text in record.getMessage() for text in _ASKED_FOR)
         if record.levelno != logging.ERROR:
             return True
         if record.name == "asyncio":  # a second leaf that could not be read either
@@ -36,7 +42,7 @@ def _hook(unraisable: "sys.UnraisableHookArgs") -> None:
 
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """Within, Orbax logs no traceback of an error that it raises.
+    """Within, Orbax logs no traceback of an error that it raises, and no echo.
 
     Example:
         >>> with quiet_orbax():

@@ -24,8 +24,8 @@ def from_plain(kind: type[T], plain: Mapping[str, Any], path: str = "") -> T:
         The dataclass.
 
     Raises:
-        ValueError: an unknown or missing key, or a value of the wrong type; the text
-            has the whole path and the nearest right key.
+        ValueError: an unknown or missing key, or a value of the wrong type or out of
+            range; the text has the whole path and the nearest right key.
 
     Example:
         >>> from mtl_jax.config.schema import TrainConfig
@@ -52,6 +52,13 @@ def from_plain(kind: type[T], plain: Mapping[str, Any], path: str = "") -> T:
     if missing:
         raise ValueError(f"config key {', '.join(map(repr, missing))} is not set")
     values = {k: coerce(v, hints[k], _join(path, k)) for k, v in plain.items()}
+    for key, value in values.items():
+        least = fields[key].metadata.get("least")
+        if least is not None and value is not None and value < least:
+            raise ValueError(
+                f"config key {_join(path, key)!r} must be at least {least}; found "
+                f"{value}"
+            )
     return kind(**values)
 
 
@@ -77,7 +84,7 @@ def coerce(value: Any, hint: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(path, value, "a table of keys")
         return from_plain(typing.cast(type, hint), value, path)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise _wrong(path, value, f"a list of {_name(arguments[0])}")
         return tuple(
@@ -152,6 +159,13 @@ def _assign(
             raise unknown_name("task", rest[0], names)
         inner = typing.get_args(hint)[0]
         _assign(names[rest[0]], inner, rest[1:], value, f"{here}.{rest[0]}")
+    elif typing.get_origin(hint) is tuple and plain[key] and "name" in plain[key][0]:
+        there = [item["name"] for item in plain[key]]
+        name = rest[0] if rest[0] in there else there[0]
+        raise ValueError(
+            f"{here}.{rest[0]} cannot be set as a whole; set one of its keys, e.g. "
+            f"{here}.{name}.weight=2"
+        )
     else:
         raise ValueError(f"config key {here!r} has no part {'.'.join(rest)!r}")
 

@@ -4,6 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+def _least(bound: int, default: int | None) -> Any:
+    """A number that is `bound` at least."""
+    return field(default=default, metadata={"least": bound})
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where the examples come from."""
@@ -28,7 +33,7 @@ class TaskConfig:
     """The feature that holds the labels; default: the name of the task."""
     above: float | None = None
     """Make a binary label of a number: whether it is greater than this."""
-    num_outputs: int | None = None
+    num_outputs: int | None = _least(1, None)
     """Classes of a classification, values of a regression (default 1)."""
     weight: float = 1.0
     main: bool = False
@@ -66,7 +71,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     args: dict[str, Any] = field(default_factory=dict)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
+    warmup_steps: int = _least(0, 0)
     clip_norm: float | None = None
     """Largest global norm of the gradient."""
 
@@ -75,14 +80,14 @@ class OptimizerConfig:
 class TrainConfig:
     """The loop; see `mtl_jax.fit`."""
 
-    epochs: int = 10
-    batch_size: int = 64
+    epochs: int = _least(1, 10)
+    batch_size: int = _least(1, 64)
     parallel: Literal["auto", "jit", "pmap"] = "auto"
     best: str | None = None
-    keep_last: int = 2
-    checkpoint_every: int | None = None
-    log_every: int = 50
-    max_skipped: int = 20
+    keep_last: int = _least(1, 2)
+    checkpoint_every: int | None = _least(1, None)
+    log_every: int = _least(1, 50)
+    max_skipped: int = _least(1, 20)
 
 
 @dataclass(frozen=True)
@@ -96,4 +101,4 @@ class Config:
     method: MethodConfig = field(default_factory=MethodConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0
+    seed: int = _least(0, 0)

@@ -88,6 +88,7 @@ class Console:
         )
         self._epochs: int | None = None
         self._pending: list[reading.Row] = []  # training rows not yet in a line
+        self._before: float = 0  # the step before them
         self._bar: bar.Bar | None = None
 
     def start(self, *, epochs: int, steps_per_epoch: int, step: int = 0) -> None:
@@ -98,7 +99,7 @@ class Console:
             steps_per_epoch: optimizer steps of one epoch.
             step: the steps that are already done, on resuming.
         """
-        self._epochs = epochs
+        self._epochs, self._before = epochs, step
         if not self._has_bar or self._bar is not None:
             return
         self._bar = bar.Bar(
@@ -189,8 +190,10 @@ class Console:
         if self._shows("info"):
             epoch = (validation or rows[-1]).get("epoch", "")
             label = f"{epoch}/{self._epochs}" if self._epochs else str(epoch)
-            lines = self._table.lines(label, rows, validation)
+            lines = self._table.lines(label, rows, validation, self._before)
             self._print_table(lines, self._table.head)
+        if rows:
+            self._before = reading.number(rows[-1], "step") or self._before
 
     def _print_table(self, lines: Sequence[str], head: str) -> None:
         from rich.text import Text

@@ -111,6 +111,7 @@ def curve(
     dashed: bool = False,
     smooth: bool = False,
     markers: bool = False,
+    width: float = 1.5,
 ) -> None:
     """One curve; `smooth` draws a long one faint, its running mean on top."""
     if not steps:
@@ -125,7 +126,7 @@ def curve(
         values,
         "--" if dashed else "-",
         color=colour,
-        linewidth=1.5,
+        linewidth=width,
         marker="o" if few else None,
         markersize=3.5,
     )

@@ -52,7 +52,8 @@ class JsonlWriter:
             the checkpoint that the run goes on from. Rows with a greater step will be
             computed again, so they are dropped, and so is a last line that a crash
             left half-written. The rest is kept by writing a new file and renaming it:
-            nothing is lost in between.
+            nothing is lost in between. A row that was kept is not written again: a
+            finished run that is started once more evaluates, and adds nothing.
 
     Raises:
         ValueError: on resuming, where a line other than the last is not a row.
@@ -72,14 +73,16 @@ class JsonlWriter:
         kept: list[dict[str, Any]] = []
         if resume_from is not None and self.path.exists():
             kept = [row for row in read(self.path) if _is_done(row, resume_from)]
+        self._kept = {_place(row) for row in kept}
         with atomic.replacing(self.path) as temporary:
             temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
         self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, row: reading.Row) -> None:
         """Append one row and hand it to the operating system at once."""
-        self._file.write(_line(row))
-        self._file.flush()
+        if _place(row) not in self._kept:
+            self._file.write(_line(row))
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -141,6 +144,10 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def _line(row: reading.Row) -> str:
     return json.dumps(plain(row), allow_nan=False) + "\n"
+
+
+def _place(row: reading.Row) -> tuple[Any, Any]:
+    return row.get("step"), row.get("split")
 
 
 def _is_done(row: reading.Row, resume_from: int) -> bool:

@@ -62,7 +62,11 @@ def _losses(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
         for index, task in enumerate(tasks)
         for split in _DASHES
     }
-    curves = {place: curve for place, curve in curves.items() if curve[0]}
+    curves = {
+        (index, split): reading.evened(*curve) if split == "train" else curve
+        for (index, split), curve in curves.items()
+        if curve[0]
+    }
     if not curves:
         return None
     if len(tasks) <= _TOGETHER:
@@ -126,7 +130,10 @@ def _metrics(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
 
 def _weights(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
     """The figure of task weights, or None where no row has one."""
-    curves = [reading.series(rows, "train", f"{task}/weight") for task in tasks]
+    curves = [
+        reading.evened(*reading.series(rows, "train", f"{task}/weight"))
+        for task in tasks
+    ]
     everything = [weight for _, weights in curves for weight in weights]
     if not everything:
         return None
@@ -144,7 +151,15 @@ def _weights(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
     else:
         figure, axes = _small_panels("Task weights (one scale for all)", tasks)
     for index, axis in enumerate(axes):
-        drawing.curve(axis, *curves[index], drawing.colour(index), smooth=True)
+        # Equal weights would hide each other: the lower ones are drawn wider.
+        above = curves[index + 1 :] if len(tasks) <= _TOGETHER else []
+        drawing.curve(
+            axis,
+            *curves[index],
+            drawing.colour(index),
+            smooth=True,
+            width=1.5 + 2.5 * above.count(curves[index]),
+        )
     drawing.same_range(axes, everything)
     drawing.fit_scale(axes, everything)
     return figure

@@ -1,7 +1,7 @@
 """Reading metrics rows: one number, one curve, a task's metrics."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
@@ -65,6 +65,65 @@ def series(
             points[step] = value
     steps = sorted(points)
     return steps, [points[step] for step in steps]
+
+
+def mean_over_steps(rows: Iterable[Row], key: str, start: float = 0) -> float | None:
+    """The mean of numbers that are each the mean since the row before.
+
+    Args:
+        rows: training rows in the order of their steps.
+        key: the numbers' key.
+        start: the step of the row before the first.
+
+    Returns:
+        The mean over the steps, in which a row of one step counts less than one of
+        fifty; None where no row has the number.
+
+    Example:
+        >>> rows = [{"step": 50, "a/loss": 1.0}, {"step": 51, "a/loss": 52.0}]
+        >>> mean_over_steps(rows, "a/loss")
+        2.0
+    """
+    total = weight = 0.0
+    for row in rows:
+        step, value = number(row, "step"), number(row, key)
+        span = 1.0 if step is None or step <= start else step - start
+        start = start if step is None else step
+        if value is not None:
+            total, weight = total + span * value, weight + span
+    return total / weight if weight else None
+
+
+def evened(
+    steps: Sequence[float], values: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """A training curve without the points that are means over few steps.
+
+    Rows come every so many steps and at the end of each epoch, so some cover a step or
+    two; their noise would look like spikes. They are joined with the next ones until a
+    point covers half as many steps as the longest.
+
+    Args:
+        steps: in rising order.
+        values: at each step, the mean since the step before.
+
+    Returns:
+        Steps and values.
+
+    Example:
+        >>> evened([50, 100, 101, 150], [1.0, 1.0, 50.0, 1.0])
+        ([50, 100, 150], [1.0, 1.0, 1.98])
+    """
+    spans = [max(b - a, 1) for a, b in zip([0, *steps], steps, strict=False)]
+    found: tuple[list[float], list[float]] = [], []
+    total = covered = 0.0
+    for step, value, span in zip(steps, values, spans, strict=True):
+        total, covered = total + span * value, covered + span
+        if covered and (2 * covered >= max(spans) or step == steps[-1]):
+            found[0].append(step)
+            found[1].append(total / covered)
+            total = covered = 0.0
+    return found
 
 
 def metrics(rows: Iterable[Row], task: str) -> list[str]:

@@ -93,20 +93,22 @@ class EpochTable:
         epoch: str,
         train: Sequence[reading.Row],
         validation: reading.Row | None,
+        start: float = 0,
     ) -> list[str]:
         """The lines of one epoch, led by the head where the last one does not fit.
 
         Args:
             epoch: what the first column says.
-            train: the training rows of the epoch: losses are averaged over them,
-                weights are the last one's.
+            train: the training rows of the epoch: losses are averaged over their
+                steps, weights are the last one's.
             validation: the row of the epoch's evaluation, if there was one.
+            start: the step before the first training row.
 
         Returns:
             Lines of text without a newline.
         """
         losses = {
-            task: mean([v for row in train for v in numbers(row, [task], "loss")])
+            task: reading.mean_over_steps(train, f"{task}/loss", start)
             for task in self._tasks
         }
         last = train[-1] if train else {}
