@@ -61,6 +61,11 @@ def build_task(config: settings.TaskConfig) -> tasks.Task:
                 "number of its classes"
             )
         return tasks.classification(config.name, config.num_outputs, **fields)
+    if config.kind == "binary" and config.num_outputs not in (None, 1):
+        raise ValueError(
+            f"task {config.name!r} is binary and has one output; found num_outputs="
+            f"{config.num_outputs}"
+        )
     if config.num_outputs is not None and config.kind == "regression":
         fields["num_outputs"] = config.num_outputs
     return _KINDS[config.kind](config.name, **fields)

@@ -76,6 +76,21 @@ def all_finite(tree: PyTree) -> Array:
     return jnp.all(jnp.stack(leaves)) if leaves else jnp.array(True)
 
 
+def stays_finite(before: PyTree, after: PyTree) -> Array:
+    """Whether no entry that was finite has become a NaN or an infinity; a bool scalar.
+
+    (Some optimizers start at infinity.)
+    """
+    kept = [
+        jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
+        for old, new in zip(
+            jax.tree.leaves(before), jax.tree.leaves(after), strict=True
+        )
+        if jnp.issubdtype(new.dtype, jnp.inexact)
+    ]
+    return jnp.all(jnp.stack(kept)) if kept else jnp.array(True)
+
+
 def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
     """Leaf by leaf, `if_true` where the scalar condition holds, else `if_false`."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

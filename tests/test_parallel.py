@@ -156,7 +156,9 @@ def test_dropout_masks_differ_between_devices():
     for i in range(3):
         before = np.asarray(state.shared)
         state, _ = step(state, {"x": np.ones(8, np.float32)})
-        seen[i] = tuple(np.asarray(state.shared) - before)
+        seen[i] = tuple(np.round(before - np.asarray(state.shared)))
+        # Each entry counts the devices whose mask lets it pass.
+        assert set(seen[i]) - {0.0, 8.0}, "one mask on all devices"
     assert len(set(seen.values())) == 3, "a new mask every step"
 
 
@@ -221,6 +223,22 @@ def test_donation_leaves_the_users_arrays_alive(devices):
     assert jnp.issubdtype(state_two.key.dtype, jax.dtypes.prng_key)
 
 
+@pytest.mark.parametrize("devices", [1, 8])
+def test_methods_are_told_the_epoch(devices):
+    state, _ = run(weighting.make("dwa"), devices)
+    # 20 steps, 4 an epoch: the fifth epoch (number 4) is running, all steps counted.
+    assert int(state.weighting.epoch) == 4
+    assert state.weighting.num_steps.tolist() == [4, 4, 4]
+    assert state.weighting.num_last.tolist() == [2, 2, 2]
+
+
+def test_a_method_of_epochs_refuses_to_run_without_them():
+    with pytest.raises(ValueError, match="steps_per_epoch is not given"):
+        train.make_train_step(
+            lambda s, h, b: s, weighting.make("dwa"), optax.sgd(0.1), parallel="jit"
+        )
+
+
 def test_step_compiles_once():
     traces = []
 
@@ -241,6 +259,7 @@ def test_step_compiles_once():
                 optimizer,
                 parallel="pmap",
                 devices=jax.devices()[:devices],
+                steps_per_epoch=2,
             )
             state, _ = step(state, {"x": np.ones(8)})
             traced = len(traces)

@@ -127,9 +127,12 @@ class StepDirectory:
                 self._recover()
             self._manager = ocp.CheckpointManager(self.path, options=options)
         except Exception as error:
+            advice = "Move what is damaged elsewhere, or use another one."
+            if isinstance(error, PermissionError):
+                advice = "Give a directory that can be read and written."
             raise CheckpointError(
                 f"the checkpoint directory {self.path} cannot be opened: "
-                f"{brief(error)}. Move what is damaged elsewhere, or use another one."
+                f"{brief(error)}. {advice}"
             ) from error
         return self._manager
 

@@ -142,7 +142,7 @@ def _finish(
     collections: PyTree,
     gramian: Array | None = None,
 ) -> Gradients:
-    finite = tree.all_finite((losses, weights, shared, specific))
+    finite = tree.all_finite((losses, weights, gramian, shared, specific))
     return Gradients(
         shared, specific, losses, weights, present, state, collections, gramian, finite
     )

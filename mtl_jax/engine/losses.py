@@ -40,7 +40,8 @@ class SplitLosses(NamedTuple):
             have the batch as leading axis `[B, ...]`.
         losses: `(specific, representations) -> losses [T]`, or a `TaskLosses`;
             `representations` is a tuple of T of them, and the loss of task t reads
-            `representations[t]` alone.
+            `representations[t]` alone. (They are equal, so that reading another one
+            gives the right losses and wrong gradients.)
         num_tasks: T.
     """
 
@@ -52,9 +53,10 @@ class SplitLosses(NamedTuple):
 def as_task_losses(out: Any) -> TaskLosses:
     """What a loss function returned, checked and in float32 or wider."""
     if isinstance(out, TaskLosses):
+        dtype = jnp.promote_types(out.sums.dtype, jnp.float32)
         return out._replace(
-            sums=out.sums.astype(jnp.promote_types(out.sums.dtype, jnp.float32)),
-            counts=jax.lax.stop_gradient(out.counts.astype(jnp.float32)),
+            sums=out.sums.astype(dtype),
+            counts=jax.lax.stop_gradient(out.counts.astype(dtype)),
         )
     losses = jnp.asarray(out)
     if losses.ndim != 1:
@@ -64,7 +66,7 @@ def as_task_losses(out: Any) -> TaskLosses:
             "the methods need: return jnp.stack([loss_a, loss_b, …])"
         )
     wide = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
-    return TaskLosses(wide, jnp.ones(losses.shape, jnp.float32))
+    return TaskLosses(wide, jnp.ones_like(wide))
 
 
 def as_encoded(out: Any) -> Encoded:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 from mtl_jax.models.base import Model, Variables
 from mtl_jax.typing import Array, PyTree
@@ -31,6 +30,7 @@ def from_linen(module: nn.Module) -> Model:
             have.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> from mtl_jax.models import MLP, HardSharing
         >>> net = HardSharing(MLP((8,)), {"a": nn.Dense(3), "b": nn.Dense(1)})
@@ -94,7 +94,7 @@ def from_linen(module: nn.Module) -> Model:
         key: Array | None = None,
         axis_name: str | None = None,
     ) -> tuple[dict[str, Any], PyTree]:
-        merged = _merge(*[part or {} for part in collections])
+        merged = _merge(*[part or {} for part in collections or ((), ())])
         out, merged = run(
             None, {**shared, **specific}, merged, inputs, train, key, axis_name
         )
@@ -121,7 +121,6 @@ def from_linen(module: nn.Module) -> Model:
         key: Array | None = None,
         axis_name: str | None = None,
     ) -> tuple[dict[str, Any], PyTree]:
-        key = None if key is None else jax.random.fold_in(key, 1)
         return run(
             "decode", specific, collections, representations, train, key, axis_name
         )

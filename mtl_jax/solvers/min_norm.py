@@ -21,7 +21,8 @@ def min_norm_point(
         mask: `[T]` bool; false leaves a task out. Default: all are in.
 
     Returns:
-        `x = w [T]`, non-negative with sum 1 (all zero where every task is masked).
+        `x = w [T]`, non-negative with sum 1; all zero where every task is masked, NaN
+        where the Gramian is not finite.
 
     Example:
         >>> gramian = jnp.array([[1.0, 0.0], [0.0, 3.0]])
@@ -34,12 +35,16 @@ def min_norm_point(
     t = gramian.shape[0]
     keep = jnp.ones(t, bool) if mask is None else mask
     norms = jnp.where(keep, jnp.diagonal(gramian), 0)
-    shortest = jnp.min(jnp.where(norms > 0, norms, jnp.inf))
-    s = jnp.where(jnp.isfinite(shortest), shortest, 1)
+    zero = ~jnp.any(norms > 0)
+    s = jnp.where(zero, 1, jnp.min(jnp.where(norms > 0, norms, jnp.inf)))
     gramian = gramian / s  # the answer does not depend on the scale
-    h = jnp.where(keep[:, None] & keep[None, :], gramian + 1, 0)
+    both = keep[:, None] & keep[None, :]
+    h = jnp.where(both, gramian + 1, 0)
     solution = nonnegative_qp.nonnegative_qp(h, keep.astype(gramian.dtype))
-    x = jnp.where(jnp.isfinite(shortest), solution.x, keep)  # J = 0: uniform
+    x = jnp.where(zero, keep, solution.x)  # J = 0: uniform
     total = jnp.sum(x)
     w = jnp.where(total > 0, x / jnp.where(total > 0, total, 1), 0)
-    return solution._replace(x=w)
+    finite = jnp.all(jnp.isfinite(jnp.where(both, gramian, 0)))
+    return solution._replace(
+        x=jnp.where(finite, w, jnp.nan), converged=solution.converged & finite
+    )

@@ -31,9 +31,9 @@ def nonnegative_qp(h: Array, q: Array, *, tolerance: float | None = None) -> Sol
     Lawson and Hanson's algorithm for non-negative least squares, on the normal
     equations: one coordinate with a negative gradient enters the passive set at a
     time, the problem is solved exactly on that set, and coordinates that would turn
-    negative leave it. It ends after finitely many steps with a solution that is
-    exact to rounding, also where H is singular: a column that depends on the passive
-    ones has gradient zero and never enters.
+    negative leave it. It ends after finitely many steps with a solution that is exact
+    to rounding, also where H is singular and q in its range: a column that depends on
+    the passive ones then has gradient zero and never enters.
 
     Args:
         h: `[T, T]`, symmetric positive semi-definite. Rows are scaled to a unit
@@ -43,7 +43,8 @@ def nonnegative_qp(h: Array, q: Array, *, tolerance: float | None = None) -> Sol
             scaled problem, for its coordinate to enter. Default: `32 eps T`.
 
     Returns:
-        The solution; `converged` is false where the step limit of `5 T + 10` ended it.
+        The solution; `converged` is false where the step limit of `5 T + 10` ended it,
+        or where H is so ill-conditioned that the conditions of optimality do not hold.
 
     Example:
         >>> h = jnp.array([[2.0, 0.0], [0.0, 1.0]])
@@ -115,7 +116,11 @@ def nonnegative_qp(h: Array, q: Array, *, tolerance: float | None = None) -> Sol
         done=jnp.array(False),
     )
     end = jax.lax.while_loop(lambda s: ~s.done & (s.iterations < limit), step, start)
-    return Solution(end.x * scale, end.iterations, end.done)
+    gradient = h @ end.x - q
+    stationary = jnp.max(jnp.abs(jnp.where(end.x > 0, gradient, 0)), initial=0)
+    dual = jnp.max(jnp.where(end.x > 0, 0, -gradient), initial=0)
+    tight = jnp.maximum(stationary, dual) <= 1e3 * threshold
+    return Solution(end.x * scale, end.iterations, end.done & tight)
 
 
 def _first(where: Array) -> Array:

@@ -124,7 +124,7 @@ def initial(
 def empty_totals(num_tasks: int) -> Totals:
     """Sums over no step."""
     return Totals(
-        losses=jnp.zeros(num_tasks, jnp.float32),
-        weights=jnp.zeros(num_tasks, jnp.float32),
+        losses=jnp.zeros(num_tasks, base.state_dtype()),
+        weights=jnp.zeros(num_tasks, base.state_dtype()),
         steps=jnp.zeros(num_tasks, jnp.int32),
     )

@@ -42,8 +42,8 @@ def make_train_step(
 
     The losses of the batch are differentiated as the method needs, the optimizer moves
     the parameters, a method that observes sees the losses after the update. Where a
-    loss, weight, gradient or updated parameter is not finite, nothing but the step
-    number and the counters changes.
+    loss, weight, gradient, Gramian, updated parameter or state is not finite, nothing
+    but the step number and the counters changes.
 
     Args:
         losses_fn: `losses_fn(shared, specific, batch) -> losses [T]`, or a
@@ -52,6 +52,8 @@ def make_train_step(
             `axis_name` that its signature names. Or a `SplitLosses` of two such
             functions, `encode(shared, batch)` and
             `losses(specific, representations, batch)`, whose `collections` are a pair.
+            Means over masked examples must be a `TaskLosses` of sums and counts: with
+            several devices, the mean of the devices' masked means is another number.
         method: the weighting method.
         optimizer: of the pair `(shared, specific)`.
         at: "parameters" or "representation", where Gramians and Jacobians are taken.
@@ -81,6 +83,13 @@ def make_train_step(
         >>> output.losses.tolist(), round(float(state.shared), 6)
         ([0.0, 4.0], 0.6)
     """
+    needs_epoch = isinstance(method, base.LossWeighting) and method.needs_epoch
+    if needs_epoch and steps_per_epoch is None:
+        raise ValueError(
+            "this method looks at the mean losses of whole epochs, and "
+            "steps_per_epoch is not given; pass make_train_step(…, "
+            "steps_per_epoch=…) (1 makes every step an epoch)"
+        )
     devices = data_parallel.resolve(parallel, devices)
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -121,9 +130,8 @@ def make_train_step(
             value=jnp.sum(new.weights * new.losses),
         )
         shared, specific = optax.apply_updates(params, updates)
-        finite = new.finite & tree.all_finite((shared, specific))
         weighting = new.state
-        if isinstance(method, base.LossWeighting) and method.observe is not None:
+        if method.observe is not None:
             after = engine.evaluate_losses(bound, shared, specific, axis_name=axis_name)
             observed = method.observe(new.losses, after, weighting, mask=new.present)
             weighting = tree.select(tree.all_finite(after), observed, weighting)
@@ -135,6 +143,8 @@ def make_train_step(
             weighting,
         )
         kept = (*params, state.collections, state.optimizer, state.weighting)
+        # A gradient may be finite and its square, in the optimizer, not.
+        finite = new.finite & tree.stays_finite(kept, moved)
         shared, specific, collections, opt_state, weighting = tree.select(
             finite, moved, kept
         )
@@ -149,7 +159,7 @@ def make_train_step(
             key=state.key,
             skipped=state.skipped + skip,
             skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
-            totals=_add(state.totals, new),
+            totals=_add(state.totals, new, finite),
         )
         return next_state, StepOutput(
             losses=new.losses,
@@ -181,9 +191,15 @@ def bind(
     """A loss function of the parameters alone, for the engine."""
     if isinstance(losses_fn, engine.SplitLosses):
         trunk, heads = collections or ((), ())
+        key = keywords.pop("key")
+        head_key = None if key is None else jax.random.fold_in(key, 1)
         return engine.SplitLosses(
-            _bind_one(losses_fn.encode, 1, batch, collections=trunk, **keywords),
-            _bind_one(losses_fn.losses, 2, batch, collections=heads, **keywords),
+            _bind_one(
+                losses_fn.encode, 1, batch, key=key, collections=trunk, **keywords
+            ),
+            _bind_one(
+                losses_fn.losses, 2, batch, key=head_key, collections=heads, **keywords
+            ),
             losses_fn.num_tasks,
         )
     return _bind_one(losses_fn, 2, batch, collections=collections, **keywords)
@@ -229,10 +245,14 @@ def _average(collections: PyTree, axis_name: str | None) -> PyTree:
     )
 
 
-def _add(totals: Totals, new: engine.Gradients) -> Totals:
-    counted = new.present & jnp.isfinite(new.losses)
+def _add(totals: Totals, new: engine.Gradients, finite: Array) -> Totals:
+    counted = new.present & finite
     return Totals(
-        losses=totals.losses + jnp.where(counted, new.losses, 0),
-        weights=totals.weights + jnp.where(counted, new.weights, 0),
+        losses=totals.losses + _where(counted, new.losses, totals.losses),
+        weights=totals.weights + _where(counted, new.weights, totals.weights),
         steps=totals.steps + counted,
     )
+
+
+def _where(counted: Array, values: Array, like: Array) -> Array:
+    return jnp.where(counted, values, 0).astype(like.dtype)

@@ -43,19 +43,23 @@ def aggregate(
 
     Raises:
         ValueError: a Jacobian that is not a matrix, or losses of another length.
+        TypeError: what is not a method.
 
     Example:
         >>> from mtl_jax.weighting import mgda
         >>> aggregate(mgda(), jnp.array([[3.0, 0.0], [0.0, 3.0]])).direction.tolist()
         [1.5, 1.5]
     """
-    jacobian = jnp.asarray(jacobian)
+    kinds = (base.LossWeighting, base.GramianWeighting, base.GradientAggregator)
+    if not isinstance(method, kinds):
+        raise TypeError(f"{method!r} is not a weighting method; use make(name, …)")
+    jacobian = _floating(jacobian)
     if jacobian.ndim != 2:
         raise ValueError(
             f"aggregate needs a Jacobian of shape [T, P]; found {jacobian.shape}"
         )
     t = jacobian.shape[0]
-    losses = jnp.ones(t, jacobian.dtype) if losses is None else jnp.asarray(losses)
+    losses = jnp.ones(t, jacobian.dtype) if losses is None else _floating(losses)
     if losses.shape != (t,):
         raise ValueError(
             f"aggregate was given a Jacobian of {t} tasks and losses of shape "
@@ -74,3 +78,11 @@ def aggregate(
         direction, _, state = update(jacobian, state, losses=losses, key=key, **extra)
         return Aggregation(direction, None, state)
     return Aggregation(tree.combine(weights, jacobian), weights, state)
+
+
+def _floating(array: Any) -> Array:
+    """An array of floating numbers; integers would truncate the weights."""
+    array = jnp.asarray(array)
+    if jnp.issubdtype(array.dtype, jnp.inexact):
+        return array
+    return array.astype(base.state_dtype())

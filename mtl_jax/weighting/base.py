@@ -59,11 +59,13 @@ class LossWeighting(NamedTuple):
         observe: `(losses_before [T], losses_after [T], state, *, mask=None, **extra)
             -> state`, called with the losses of the same batch before and after
             the parameter update; `None` spares that second forward pass.
+        needs_epoch: whether the method means nothing without the keyword `epoch`.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
     observe: Callable[..., Any] | None = None
+    needs_epoch: bool = False
 
 
 class GramianWeighting(NamedTuple):
@@ -75,11 +77,13 @@ class GramianWeighting(NamedTuple):
             -> (weights [T], state)`.
         weigh_heads: whether the task-specific parameters of task t get `w_t` (true)
             or 1 (false) times the gradient of its loss.
+        observe: as for `LossWeighting`.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
     weigh_heads: bool = False
+    observe: Callable[..., Any] | None = None
 
 
 class GradientAggregator(NamedTuple):
@@ -90,10 +94,12 @@ class GradientAggregator(NamedTuple):
         update: `(task_grads, state, *, losses=None, key=None, mask=None, primal=None,
             **extra) -> (direction, head_weights [T], state)`; `task_grads` has
             leaves `[T, ...]`, `direction` the same leaves without T.
+        observe: as for `LossWeighting`.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
+    observe: Callable[..., Any] | None = None
 
 
 Method: TypeAlias = LossWeighting | GramianWeighting | GradientAggregator

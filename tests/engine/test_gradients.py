@@ -145,19 +145,38 @@ def test_representation(setting, name):
     np.testing.assert_allclose(ravel(out.shared), ravel(expected), rtol=1e-4, atol=1e-6)
 
 
-def test_the_trunk_is_traversed_once_at_the_representation(setting):
-    _, variables, split, _, _, _, _ = setting
+def test_the_trunk_is_traversed_once_at_the_representation():
+    """With many tasks the trunk's backward pass must not be paid for each."""
+    num_tasks, key = 8, jax.random.key(0)
+    shared = {"a": jnp.ones((32, 64)), "b": jnp.ones((64, 64)), "c": jnp.ones((64, 4))}
+    x = jax.random.normal(key, (16, 32))
+    heads = {"w": jnp.ones((num_tasks, 4))}
 
-    def flops(at):
-        def run(shared, specific):
-            return engine.gradients(
-                weighting.pcgrad("ascending"), split, shared, specific, (), at=at
-            ).shared
+    def encode(shared):
+        return jnp.tanh(jnp.tanh(x @ shared["a"]) @ shared["b"]) @ shared["c"]
 
-        lowered = jax.jit(run).lower(variables.shared, variables.specific)
-        return lowered.as_text().count("dot_general")
+    split = engine.SplitLosses(
+        encode,
+        lambda specific, zs: jnp.stack(
+            [jnp.mean((z @ w) ** 2) for z, w in zip(zs, specific["w"], strict=True)]
+        ),
+        num_tasks,
+    )
 
-    assert flops("representation") <= flops("parameters")
+    def flops(run):
+        compiled = jax.jit(run).lower(shared, heads).compile()
+        return compiled.cost_analysis()["flops"]
+
+    def at(place):
+        method = weighting.make("pcgrad", order="ascending")
+        return lambda s, h: engine.gradients(method, split, s, h, (), at=place).shared
+
+    def one_pass(shared, heads):
+        return jax.grad(lambda s: jnp.sum(encode(s)))(shared)
+
+    floor = flops(one_pass)
+    assert flops(at("representation")) < 1.5 * floor
+    assert flops(at("parameters")) > 3 * floor
 
 
 def test_representation_needs_one(setting):
@@ -290,30 +309,137 @@ def test_gramian_is_formed_in_float32_or_wider():
     np.testing.assert_allclose(tree.gramian(rows), 300.0, rtol=1e-2)
 
 
-def test_a_skipped_step_changes_nothing_but_counters():
-    method, optimizer = weighting.make("uw"), optax.adam(0.1)
+@pytest.mark.parametrize("name", ["uw", "famo", "mgda"])
+def test_a_skipped_step_changes_nothing_but_counters(name):
+    """Parameters, optimizer, method and batch statistics stay, bit for bit."""
+    heads = {"digit": nn.Dense(4), "odd": nn.Dense(1), "mass": nn.Dense(1)}
+    trunk = models.MLP((8, 5), batch_norm=True, dropout=0.3)
+    model = models.from_linen(models.HardSharing(trunk, heads))
+    rng = np.random.default_rng(1)
 
-    def losses_fn(shared, specific, batch):
-        return jnp.stack([jnp.sum(shared * batch["x"]), jnp.sum(shared**2)])
+    def batch(mass):
+        return {
+            "inputs": rng.normal(size=(B, 6)).astype(np.float32),
+            "labels": {
+                "digit": rng.integers(0, 4, B),
+                "odd": rng.integers(0, 2, B),
+                "mass": np.full(B, mass, np.float32),
+            },
+        }
 
-    state = train.create(
-        jnp.ones(2), {}, method=method, optimizer=optimizer, num_tasks=2
+    method, optimizer = weighting.make(name), optax.adam(0.1)
+    state = train.state.initial(
+        model, method, optimizer, batch(1.0)["inputs"], num_tasks=T, seed=0
     )
+    losses_fn = objective.make_losses(model, TASKS)
     step = train.make_train_step(losses_fn, method, optimizer, parallel="jit")
-    state, out = step(state, {"x": np.ones(2, np.float32)})
-    kept = jax.device_get((state.shared, state.optimizer, state.weighting))
-    state, out = step(state, {"x": np.full(2, np.inf, np.float32)})
+    state, out = step(state, batch(1.0))
+    parts = ("shared", "specific", "collections", "optimizer", "weighting", "totals")
+    assert bool(out.finite)
+    kept = jax.device_get([getattr(state, p) for p in parts])
+    state, out = step(state, batch(3e38))
     assert not bool(out.finite)
-    after = jax.device_get((state.shared, state.optimizer, state.weighting))
-    assert all(
-        np.array_equal(a, b)
-        for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(after), strict=True)
-    )
-    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (
-        2,
-        1,
-        1,
-    )
-    state, out = step(state, {"x": np.ones(2, np.float32)})
+    after = jax.device_get([getattr(state, p) for p in parts])
+    jax.tree.map(np.testing.assert_array_equal, kept, after)
+    counters = (state.step, state.skipped, state.skipped_in_a_row)
+    assert [int(c) for c in counters] == [2, 1, 1]
+    state, out = step(state, batch(1.0))
     assert bool(out.finite)
     assert (int(state.skipped), int(state.skipped_in_a_row)) == (1, 0)
+    moved = jax.device_get([getattr(state, p) for p in parts])
+    assert not np.array_equal(
+        jax.tree.leaves(moved[2])[0], jax.tree.leaves(kept[2])[0]
+    ), "the batch statistics move again"
+
+
+def test_a_gradient_whose_square_overflows_does_not_freeze_adam():
+    method, optimizer = weighting.make("equal"), optax.adam(0.1)
+    state = train.create(
+        jnp.ones(2), {}, method=method, optimizer=optimizer, num_tasks=1
+    )
+    step = train.make_train_step(
+        lambda s, h, b: jnp.sum(b["x"] * s)[None], method, optimizer, parallel="jit"
+    )
+    state, out = step(state, {"x": jnp.array([1e20, 1.0])})
+    assert not bool(out.finite)
+    for _ in range(3):
+        state, out = step(state, {"x": jnp.ones(2)})
+        assert bool(out.finite)
+    np.testing.assert_allclose(state.shared, 0.7, atol=1e-3)
+
+
+def test_famo_sees_the_same_batch_and_dropout_before_and_after():
+    """With a learning rate of zero nothing improves, whatever the dropout mask."""
+    heads = {"digit": nn.Dense(4), "odd": nn.Dense(1), "mass": nn.Dense(1)}
+    model = models.from_linen(models.HardSharing(models.MLP((8,), dropout=0.5), heads))
+    rng = np.random.default_rng(1)
+    batch = {
+        "inputs": rng.normal(size=(B, 6)).astype(np.float32),
+        "labels": {
+            "digit": rng.integers(0, 4, B),
+            "odd": rng.integers(0, 2, B),
+            "mass": np.ones(B, np.float32),
+        },
+    }
+    seen = []
+    famo = weighting.make("famo")
+
+    def observe(before, after, state, **extra):
+        seen.append(None)
+        return state._replace(logits=before - after)
+
+    method, optimizer = famo._replace(observe=observe), optax.sgd(0.0)
+    state = train.state.initial(model, method, optimizer, batch["inputs"], T, 0)
+    losses_fn = objective.make_losses(model, TASKS)
+    step = train.make_train_step(losses_fn, method, optimizer, parallel="jit")
+    state, _ = step(state, batch)
+    np.testing.assert_allclose(state.weighting.logits, 0, atol=1e-6)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("name", ["equal", "uw", "mgda", "pcgrad", "graddrop"])
+def test_float64_programs(name):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        a = jnp.asarray(rng.normal(size=(T, 7)))
+
+        def losses_fn(shared, specific):
+            sums = (a @ shared) ** 2 + specific["b"] ** 2
+            return engine.TaskLosses(sums, jnp.array([3.0, 7.0, 1.0]))
+
+        shared, specific = jnp.ones(7), {"b": jnp.full(T, 0.5)}
+        method = weighting.make(name)
+        out = engine.gradients(
+            method,
+            losses_fn,
+            shared,
+            specific,
+            method.init(T),
+            key=jax.random.key(0),
+        )
+        counts = np.array([3.0, 7.0, 1.0])
+        inner = np.asarray(a) @ np.ones(7)
+        np.testing.assert_allclose(out.losses, (inner**2 + 0.25) / counts, rtol=1e-14)
+        rows = (2 * inner / counts)[:, None] * np.asarray(a)
+        assert out.shared.dtype == jnp.float64
+        if name != "graddrop":
+            direction = np.asarray(out.weights) @ rows
+            np.testing.assert_allclose(out.shared, direction, rtol=1e-12)
+        expected = weighting.aggregate(
+            method, rows, losses=out.losses, key=jax.random.key(0)
+        )
+        if name in ("mgda", "pcgrad"):
+            np.testing.assert_allclose(out.shared, expected.direction, rtol=1e-9)
+
+
+def test_a_gramian_that_overflows_is_a_skipped_step_and_not_an_average():
+    for name in ("mgda", "pcgrad"):
+        out = engine.gradients(
+            weighting.make(name),
+            lambda s, h: 1e20 * jnp.stack([3 * s[0], s[1] - s[0]]),
+            jnp.ones(2),
+            {},
+            (),
+            key=jax.random.key(0),
+        )
+        assert not bool(out.finite), name

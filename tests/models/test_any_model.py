@@ -28,7 +28,9 @@ def fit(losses_fn, shared, specific, name, at="parameters", collections=(), step
         num_tasks=2,
         collections=collections,
     )
-    step = train.make_train_step(losses_fn, method, optimizer, at=at, parallel="jit")
+    step = train.make_train_step(
+        losses_fn, method, optimizer, at=at, parallel="jit", steps_per_epoch=10
+    )
     losses = []
     for _ in range(steps):
         state, out = step(state, BATCH)

@@ -182,3 +182,32 @@ def test_uw_follows_any_optimizer():
     assert weights.tolist() == [0.5, 0.5]
     # Adam's first step has the length of the learning rate, against the gradient.
     np.testing.assert_allclose(state.log_variance, [0.0, 0.1], atol=1e-6)
+
+
+def test_uw_survives_a_loss_of_any_size():
+    """A step along 1e4 would throw s to 100 and the task would be lost."""
+    for scale in (1e-6, 1e-3, 1e3, 1e6):
+        for variant in ("regression", "classification"):
+            method = weighting.uw(variant, sgd_lr=0.1)
+            state = method.init(1)
+            for _ in range(300):
+                weights, state = method.update(jnp.array([scale]), state)
+            # At the optimum the weight is 1 / (2 L).
+            if scale >= 1e-3:
+                assert float(weights[0]) == pytest.approx(0.5 / scale, rel=1e-2)
+            assert float(weights[0]) > 0
+
+
+def test_mgda_with_a_loss_normaliser_refuses_losses_that_are_not_positive():
+    for normalize in ("loss", "loss+"):
+        out = weighting.aggregate(
+            weighting.mgda(normalize), jnp.eye(3), losses=jnp.array([1.0, -0.5, 2.0])
+        )
+        assert bool(jnp.any(jnp.isnan(out.weights)))
+
+
+def test_aggregate_takes_integers():
+    out = weighting.aggregate(weighting.mgda(), [[3, 0], [0, 3]])
+    np.testing.assert_allclose(out.direction, 1.5, rtol=1e-6)
+    with pytest.raises(TypeError, match="is not a weighting method"):
+        weighting.aggregate("mgda", jnp.eye(2))  # type: ignore[arg-type]

@@ -25,7 +25,8 @@ def mgda(
     MGDA-UB. Heads get weight 1. No state.
 
     Args:
-        normalize: "none", "l2", "loss" or "loss+".
+        normalize: "none", "l2", "loss" or "loss+"; the last two need positive losses
+            (the weights are NaN otherwise, and the step is skipped).
 
     Returns:
         A `GramianWeighting`; with a loss normaliser it needs the keyword `losses`.
@@ -65,6 +66,10 @@ def mgda(
     def solve(gramian: Array, losses: Array | None, mask: Array) -> Array:
         c = normalizer(gramian, losses)
         scale = jnp.where(c > 0, 1 / jnp.where(c > 0, c, 1), 0)
+        if losses is not None and normalize.startswith(
+            "loss"
+        ):  # undefined where a loss is not positive
+            scale = jnp.where((losses <= 0) & mask, jnp.nan, scale)
         return min_norm.min_norm_point(
             gramian * scale[:, None] * scale[None, :], mask
         ).x

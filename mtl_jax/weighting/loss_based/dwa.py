@@ -111,4 +111,4 @@ def dwa(temperature: float = 2.0) -> base.LossWeighting:
         )
         return weights.astype(losses.dtype), state
 
-    return base.LossWeighting(init, update)
+    return base.LossWeighting(init, update, needs_epoch=True)

@@ -103,6 +103,7 @@ def famo(
         delta = jnp.where(keep, delta, 0)
         gradient = z * (delta - jnp.sum(z * delta))
         updates, inner = adam.update(gradient, state.optimizer, logits)
+        updates = jnp.where(keep, updates, 0)  # Adam's momentum would move the absent
         return FAMOState(jnp.asarray(optax.apply_updates(logits, updates)), inner)
 
     return base.LossWeighting(init, update, observe)

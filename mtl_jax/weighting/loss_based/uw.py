@@ -35,7 +35,9 @@ def uw(
     Args:
         variant: "regression" (weights `e^{−s}/2`) or "classification" (`e^{−s}`).
         s_init: initial value of every `s_t`.
-        sgd_lr: learning rate of plain gradient descent on s.
+        sgd_lr: learning rate of plain gradient descent on s. A step ends at the minimum
+            for the present loss at the latest: a loss of 1e4 does not throw s so far
+            that the task is lost.
         optimizer: optimizer of s in the place of plain gradient descent.
 
     Returns:
@@ -67,7 +69,14 @@ def uw(
     if variant not in factors:
         raise unknown_name("variant of uw", variant, factors)
     factor = factors[variant]
+    plain_descent = optimizer is None
     optimizer = optax.sgd(sgd_lr) if optimizer is None else optimizer
+
+    def not_beyond_optimum(old: Array, new: Array, losses: Array) -> Array:
+        # ½ = factor e^{−s} L has its root at s = log(2 factor L).
+        best = jnp.log(jnp.maximum(2 * factor * losses, jnp.finfo(new.dtype).tiny))
+        up = jnp.minimum(new, jnp.maximum(old, best))
+        return jnp.where(new > old, up, jnp.maximum(new, jnp.minimum(old, best)))
 
     def init(num_tasks: int, params: object = None) -> UWState:
         del params
@@ -83,7 +92,8 @@ def uw(
         weights = jnp.where(keep, factor * jnp.exp(-s), 0)
         gradient = jnp.where(keep, 0.5 - weights * losses.astype(s.dtype), 0)
         updates, inner = optimizer.update(gradient, state.optimizer, s)
-        s = jnp.asarray(optax.apply_updates(s, updates))
+        moved = jnp.asarray(optax.apply_updates(s, updates))
+        s = not_beyond_optimum(s, moved, losses) if plain_descent else moved
         return weights.astype(losses.dtype), UWState(s, inner)
 
     return base.LossWeighting(init, update)
