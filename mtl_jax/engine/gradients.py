@@ -19,15 +19,10 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax import tree
+from mtl_jax.engine import forward
 from mtl_jax.engine import losses as losses_module
 from mtl_jax.engine.collectives import Reduce
-from mtl_jax.engine.losses import (
-    SplitLosses,
-    as_encoded,
-    as_task_losses,
-    inverse_of,
-    mean,
-)
+from mtl_jax.engine.losses import SplitLosses
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
 
@@ -115,8 +110,13 @@ def gradients(
     if isinstance(method, base.LossWeighting):
         return _one_backward(method, losses_fn, shared, specific, state, reduce, extra)
     if isinstance(losses_fn, SplitLosses):
-        return _split(method, losses_fn, shared, specific, state, reduce, extra, at)
-    return _whole(method, losses_fn, shared, specific, state, reduce, extra)
+        passed = forward.split(losses_fn, shared, specific, reduce)
+    else:
+        passed = forward.whole(losses_fn, shared, specific, reduce)
+    decide = _at_parameters if at == "parameters" else _at_representation
+    decision = decide(method, passed, state, reduce, extra)
+    specific_grads = reduce.sum(passed.heads_vjp(decision.heads))
+    return _finish(decision, specific_grads, passed.batch, passed.collections)
 
 
 def evaluate_losses(
@@ -127,25 +127,19 @@ def evaluate_losses(
     axis_name: str | None = None,
 ) -> Array:
     """The losses `[T]` of the whole batch, without gradients."""
-    reduce = Reduce(axis_name)
-    out = as_task_losses(losses_module.whole_function(losses_fn)(shared, specific))
-    return mean(reduce.sum(out.sums), reduce.sum(out.counts))
+    function = losses_module.whole_function(losses_fn)
+    out = losses_module.as_task_losses(function(shared, specific))
+    return forward.means(out.sums, out.counts, Reduce(axis_name)).losses
 
 
-def _finish(
-    shared: PyTree,
-    specific: PyTree,
-    losses: Array,
-    weights: Array,
-    present: Array,
-    state: Any,
-    collections: PyTree,
-    gramian: Array | None = None,
-) -> Gradients:
-    finite = tree.all_finite((losses, weights, gramian, shared, specific))
-    return Gradients(
-        shared, specific, losses, weights, present, state, collections, gramian, finite
-    )
+class _Decision(NamedTuple):
+    """What a method made of its statistic."""
+
+    direction: PyTree  # of the shared parameters, summed over the devices
+    heads: Array  # [T], weights of the task-specific parameters
+    weights: Array  # [T]
+    state: Any
+    gramian: Array | None
 
 
 def _one_backward(
@@ -161,160 +155,107 @@ def _one_backward(
     function = losses_module.whole_function(losses_fn)
 
     def weighted_loss(shared: PyTree, specific: PyTree) -> tuple[Array, Any]:
-        out = as_task_losses(function(shared, specific))
-        counts = reduce.sum(out.counts)
-        losses = mean(reduce.sum(jax.lax.stop_gradient(out.sums)), counts)
-        present = counts > 0
-        weights, new_state = method.update(losses, state, mask=present, **extra)
-        weights = jax.lax.stop_gradient(jnp.where(present, weights, 0))
-        # This device's part of Σ_t w_t L_t; the parts are summed after the pass.
-        local = jnp.sum(weights * inverse_of(counts) * out.sums)
-        return local, (losses, weights, present, new_state, out.collections)
-
-    (_, aux), (shared_grads, specific_grads) = jax.value_and_grad(
-        weighted_loss, argnums=(0, 1), has_aux=True
-    )(shared, specific)
-    losses, weights, present, new_state, collections = aux
-    return _finish(
-        reduce.sum(shared_grads),
-        reduce.sum(specific_grads),
-        losses,
-        weights,
-        present,
-        new_state,
-        collections,
-    )
-
-
-def _whole(
-    method: base.GramianWeighting | base.GradientAggregator,
-    losses_fn: Callable[..., Any],
-    shared: PyTree,
-    specific: PyTree,
-    state: Any,
-    reduce: Reduce,
-    extra: dict[str, Any],
-) -> Gradients:
-    """Task gradients of a loss function that is not split: T whole backward passes."""
-
-    def sums(shared: PyTree, specific: PyTree) -> tuple[Array, Any]:
-        out = as_task_losses(losses_fn(shared, specific))
-        return out.sums, (out.counts, out.collections)
-
-    local, vjp, (counts, collections) = jax.vjp(sums, shared, specific, has_aux=True)
-    counts = reduce.sum(counts)
-    losses, present = mean(reduce.sum(local), counts), counts > 0
-    inverse = inverse_of(counts)
-    jacobian = reduce.sum(jax.vmap(lambda c: vjp(c)[0])(jnp.diag(inverse)))
-    direction, heads, weights, state, gramian = _decide(
-        method, jacobian, losses, present, state, extra
-    )
-    specific_grads = reduce.sum(vjp(heads * inverse)[1])
-    return _finish(
-        direction,
-        specific_grads,
-        losses,
-        weights,
-        present,
-        state,
-        collections,
-        gramian,
-    )
-
-
-def _split(
-    method: base.GramianWeighting | base.GradientAggregator,
-    losses_fn: SplitLosses,
-    shared: PyTree,
-    specific: PyTree,
-    state: Any,
-    reduce: Reduce,
-    extra: dict[str, Any],
-    at: str,
-) -> Gradients:
-    """Task gradients of a split loss function: heads once, then the trunk."""
-
-    def encode(shared: PyTree) -> tuple[PyTree, PyTree]:
-        encoded = as_encoded(losses_fn.encode(shared))
-        return encoded.representation, encoded.collections
-
-    def head_sums(specific: PyTree, zs: tuple[PyTree, ...]) -> tuple[Array, Any]:
-        out = as_task_losses(losses_fn.losses(specific, zs))
-        return out.sums, (out.counts, out.collections)
-
-    z, trunk_vjp, trunk_collections = jax.vjp(encode, shared, has_aux=True)
-    zs = (z,) * losses_fn.num_tasks
-    local, head_vjp, aux = jax.vjp(head_sums, specific, zs, has_aux=True)
-    counts, head_collections = aux
-    counts = reduce.sum(counts)
-    losses, present = mean(reduce.sum(local), counts), counts > 0
-    inverse = inverse_of(counts)
-    # One backward pass of the heads gives the cotangents of all tasks at z.
-    cotangents = jax.tree.map(lambda *rows: jnp.stack(rows), *head_vjp(inverse)[1])
-
-    if at == "parameters":
-        jacobian = reduce.sum(jax.vmap(lambda c: trunk_vjp(c)[0])(cotangents))
-        direction, heads, weights, state, gramian = _decide(
-            method, jacobian, losses, present, state, extra
+        out = losses_module.as_task_losses(function(shared, specific))
+        batch = forward.means(jax.lax.stop_gradient(out.sums), out.counts, reduce)
+        weights, new_state = method.update(
+            batch.losses, state, mask=batch.present, **extra
         )
-    elif isinstance(method, base.GramianWeighting):
+        weights = jax.lax.stop_gradient(jnp.where(batch.present, weights, 0))
+        # This device's part of Σ_t w_t L_t; the parts are summed after the pass.
+        local = jnp.sum(weights * batch.inverse * out.sums)
+        return local, (batch, weights, new_state, out.collections)
+
+    (_, aux), grads = jax.value_and_grad(weighted_loss, argnums=(0, 1), has_aux=True)(
+        shared, specific
+    )
+    batch, weights, new_state, collections = aux
+    shared_grads, specific_grads = reduce.sum(grads)
+    decision = _Decision(shared_grads, weights, weights, new_state, None)
+    return _finish(decision, specific_grads, batch, collections)
+
+
+def _at_parameters(
+    method: base.GramianWeighting | base.GradientAggregator,
+    passed: forward.Pass,
+    state: Any,
+    reduce: Reduce,
+    extra: dict[str, Any],
+) -> _Decision:
+    """T backward passes of the trunk, and the method on their result."""
+    jacobian = reduce.sum(jax.vmap(passed.trunk_vjp)(passed.cotangents))
+    if isinstance(method, base.GramianWeighting):
+        gramian = tree.gramian(jacobian)
+        weights, heads, state = _weigh(method, gramian, passed.batch, state, extra)
+        return _Decision(
+            tree.combine(weights, jacobian), heads, weights, state, gramian
+        )
+    batch = passed.batch
+    direction, heads, state = method.update(
+        jacobian, state, losses=batch.losses, mask=batch.present, **extra
+    )
+    return _Decision(direction, heads, heads, state, None)
+
+
+def _at_representation(
+    method: base.GramianWeighting | base.GradientAggregator,
+    passed: forward.Pass,
+    state: Any,
+    reduce: Reduce,
+    extra: dict[str, Any],
+) -> _Decision:
+    """The method on the cotangents at the representation, then one trunk traversal."""
+    cotangents, batch = passed.cotangents, passed.batch
+    if isinstance(method, base.GramianWeighting):
         # The rows of different devices are different coordinates of one gradient.
         gramian = reduce.sum(tree.gramian(cotangents))
-        weights, state = _weigh(method, gramian, losses, present, state, extra)
-        heads = weights if method.weigh_heads else present.astype(weights.dtype)
-        direction = reduce.sum(trunk_vjp(tree.combine(weights, cotangents))[0])
+        weights, heads, state = _weigh(method, gramian, batch, state, extra)
+        at_z = tree.combine(weights, cotangents)
     else:
         whole, heads, state = method.update(
             reduce.gather(cotangents, axis=1),
             state,
-            losses=losses,
-            mask=present,
-            primal=reduce.gather(z, axis=0),
+            losses=batch.losses,
+            mask=batch.present,
+            primal=reduce.gather(passed.representation, axis=0),
             **extra,
         )
+        at_z = reduce.own_part(whole, passed.representation)
         weights, gramian = heads, None
-        direction = reduce.sum(trunk_vjp(reduce.own_part(whole, z))[0])
-
-    specific_grads = reduce.sum(head_vjp(heads * inverse)[0])
-    return _finish(
-        direction,
-        specific_grads,
-        losses,
-        weights,
-        present,
-        state,
-        (trunk_collections, head_collections),
-        gramian,
-    )
+    direction = reduce.sum(passed.trunk_vjp(at_z))
+    return _Decision(direction, heads, weights, state, gramian)
 
 
 def _weigh(
     method: base.GramianWeighting,
     gramian: Array,
-    losses: Array,
-    present: Array,
+    batch: forward.Means,
     state: Any,
     extra: dict[str, Any],
-) -> tuple[Array, Any]:
-    weights, state = method.update(gramian, state, losses=losses, mask=present, **extra)
-    return jnp.where(present, weights, 0), state
-
-
-def _decide(
-    method: base.GramianWeighting | base.GradientAggregator,
-    jacobian: PyTree,
-    losses: Array,
-    present: Array,
-    state: Any,
-    extra: dict[str, Any],
-) -> tuple[PyTree, Array, Array, Any, Array | None]:
-    """Direction, head weights, task weights, state and Gramian of a whole Jacobian."""
-    if isinstance(method, base.GramianWeighting):
-        gramian = tree.gramian(jacobian)
-        weights, state = _weigh(method, gramian, losses, present, state, extra)
-        heads = weights if method.weigh_heads else present.astype(weights.dtype)
-        return tree.combine(weights, jacobian), heads, weights, state, gramian
-    direction, heads, state = method.update(
-        jacobian, state, losses=losses, mask=present, **extra
+) -> tuple[Array, Array, Any]:
+    """Weights of the tasks, weights of the heads, state."""
+    weights, state = method.update(
+        gramian, state, losses=batch.losses, mask=batch.present, **extra
     )
-    return direction, heads, heads, state, None
+    weights = jnp.where(batch.present, weights, 0)
+    return weights, weights if method.weigh_heads else jnp.ones_like(weights), state
+
+
+def _finish(
+    decision: _Decision,
+    specific_grads: PyTree,
+    batch: forward.Means,
+    collections: PyTree,
+) -> Gradients:
+    return Gradients(
+        shared=decision.direction,
+        specific=specific_grads,
+        losses=batch.losses,
+        weights=decision.weights,
+        present=batch.present,
+        state=decision.state,
+        collections=collections,
+        gramian=decision.gramian,
+        finite=tree.all_finite(
+            (batch.losses, decision._replace(state=None), specific_grads)
+        ),
+    )

@@ -87,14 +87,3 @@ def whole_function(losses_fn: Callable[..., Any] | SplitLosses) -> Callable[...,
         return out._replace(collections=(encoded.collections, out.collections))
 
     return whole
-
-
-def mean(sums: Array, counts: Array) -> Array:
-    """`sums / counts`, and 0 where there is nothing to count."""
-    present = counts > 0
-    return jnp.where(present, sums / jnp.where(present, counts, 1), 0)
-
-
-def inverse_of(counts: Array) -> Array:
-    """`1 / counts`, and 0 where there is nothing to count."""
-    return jnp.where(counts > 0, 1 / jnp.where(counts > 0, counts, 1), 0)
