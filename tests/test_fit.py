@@ -169,6 +169,17 @@ def test_a_work_dir_goes_on_bit_for_bit(data, tmp_path):
             workdir=tmp_path / "parts",
         )
     assert "batch_size" in str(error.value)
+    with pytest.raises(ValueError, match=r"of the tasks \['kind', 'tall', 'age'\]"):
+        mtl.fit(
+            network(dropout=0.3),
+            (TASKS[0], TASKS[2], TASKS[1]),
+            data,
+            method="famo",
+            epochs=5,
+            batch_size=16,
+            parallel="jit",
+            workdir=tmp_path / "parts",
+        )
     with pytest.raises(ValueError, match="of another model"):
         mtl.fit(
             mtl.models.HardSharing(

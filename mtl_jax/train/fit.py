@@ -132,7 +132,13 @@ def fit(
 
     # ---- restore ------------------------------------------------------------------
     saver = restoring.Saver(
-        workdir, batches, keep_last=keep_last, best=best, best_mode=best_mode, say=say
+        workdir,
+        batches,
+        [t.name for t in task_list],
+        keep_last=keep_last,
+        best=best,
+        best_mode=best_mode,
+        say=say,
     )
     with saver, interrupt.Interruptions() as interruptions:
         state = saver.restore(state)

@@ -1,7 +1,7 @@
 """Where a run goes on: its checkpoints and its position in the data."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ class Saver:
     Args:
         workdir: the work dir, or `None`.
         batches: the order of the data, whose position is saved and compared.
+        task_names: the tasks in order, which are saved and compared: heads of equal
+            shape would take each other's place without an error.
         keep_last: how many of the last checkpoints are kept.
         best: evaluation key of the best checkpoint, or `None`.
         best_mode: "max" or "min".
@@ -29,6 +31,7 @@ class Saver:
         self,
         workdir: str | Path | None,
         batches: data.Batches,
+        task_names: Sequence[str],
         *,
         keep_last: int,
         best: str | None,
@@ -36,6 +39,7 @@ class Saver:
         say: Callable[[str, str], None],
     ):
         self._batches, self._say = batches, say
+        self._task_names = list(task_names)
         self._checkpoints: Checkpoints | None = None
         if workdir is not None:
             from mtl_jax import checkpoint
@@ -72,6 +76,12 @@ class Saver:
         if restored is None:
             return state
         self._batches.check_position(restored.meta["position"])
+        if restored.meta["tasks"] != self._task_names:
+            raise ValueError(
+                f"{self._checkpoints.path(restored.step)} is of the tasks "
+                f"{restored.meta['tasks']}; this run has {self._task_names}. Give the "
+                "same tasks in the same order, or another work dir"
+            )
         self._say("info", f"going on from the checkpoint of step {restored.step}")
         return restored.state
 
@@ -90,7 +100,10 @@ class Saver:
         self._checkpoints.save(
             step,
             state,
-            meta={"position": self._batches.position(step)},
+            meta={
+                "position": self._batches.position(step),
+                "tasks": self._task_names,
+            },
             metrics={k: v for k, v in scores.items() if isinstance(v, float)},
         )
 
