@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -131,6 +132,12 @@ def build_optimizer(
     Raises:
         ValueError: an optimizer or argument that optax has not.
     """
+    for name, value in (
+        ("learning_rate", config.learning_rate),
+        ("clip_norm", config.clip_norm),
+    ):
+        if value is not None and not value > 0:
+            raise ValueError(f"optimizer.{name} is {value}; it must be positive")
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(
@@ -157,7 +164,15 @@ def build_optimizer(
             raise unknown_name(
                 f"argument of optax.{config.name}", name, _parameters(factory)
             )
-    optimizer = factory(rate, **config.args)
+    try:
+        optimizer = factory(learning_rate=rate, **config.args)
+        state = optimizer.init(jnp.zeros(2))
+        optimizer.update(jnp.ones(2), state, jnp.ones(2))
+    except Exception as error:
+        raise ValueError(
+            f"optax.{config.name} does not take these settings (learning_rate, args "
+            f"{config.args}, schedule {config.schedule!r}): {error}"
+        ) from error
     if config.clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)

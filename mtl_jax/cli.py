@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0; 1 where training diverged; 2 where something asked for cannot
         be done; 130 or 143 where it was interrupted and saved.
     """
+    given = arguments is not None
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
     options.command_line = ["mtl-jax", *arguments]
@@ -42,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if number is not None:
             text = f"{stop}:\n    {shlex.join(options.command_line)}"
         print(f"\n{text}", file=sys.stderr)
+        if not given:
+            # A compilation may be running; to wind up under it can crash.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(128 + getattr(stop, "signal_number", signal.SIGINT))
         return 128 + (number or signal.SIGINT)
     except BrokenPipeError:
         # Python flushes at exit, into a pipe that nobody reads any more.

@@ -144,10 +144,13 @@ def _check_workdir(config: settings.Config, workdir: Path) -> None:
     if not (workdir / "config.json").is_file() or not _began(workdir):
         return
     before, now = files.read_record(workdir)["config"], files.to_plain(config)
+    may_change = set(_MAY_CHANGE)
+    if config.optimizer.schedule != "constant":
+        may_change.discard("train.epochs")  # the schedule is made for their number
     lines = [
         line
         for line in files.differences(before, now)
-        if line.partition(":")[0] not in _MAY_CHANGE
+        if line.partition(":")[0] not in may_change
     ]
     if lines:
         listed = "\n  ".join(lines)
@@ -303,6 +306,12 @@ def predict_run(
         raise ValueError(
             "the inputs hold values that are not finite; fill them or leave those "
             "examples out"
+        )
+    trained_on = np.dtype(files.read_record(workdir)["inputs"]["dtype"])
+    if len(array) and trained_on.kind in "iu" and array.dtype.kind == "f":
+        raise ValueError(
+            f"the inputs are {array.dtype}; the model was trained on {trained_on}, "
+            "whose scale is another. Give the raw numbers, in an integer dtype"
         )
     outputs = train.predict(run.parts.model, run.state, array)
     result: dict[str, np.ndarray] = {}

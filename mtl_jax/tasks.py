@@ -41,7 +41,18 @@ class Task:
     num_outputs: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
+        if not isinstance(self.loss, Loss):
+            raise TypeError(
+                f"task {self.name!r} was given the loss {self.loss!r}; give one of "
+                "mtl_jax.losses, e.g. losses.mse(), or losses.make('mse')"
+            )
+        for metric in self.metrics:
+            if not isinstance(metric, Metric):
+                raise TypeError(
+                    f"task {self.name!r} was given the metric {metric!r}; give one of "
+                    "mtl_jax.metrics, e.g. metrics.accuracy()"
+                )
+        if not 0 < self.weight < float("inf"):
             raise ValueError(
                 f"task {self.name!r} was given weight {self.weight}; weights are "
                 "positive (to leave a task out, take it out of the tasks)"

@@ -67,7 +67,13 @@ def dataset(inputs=INPUTS, digit=DIGIT, up=UP, masks=None, **splits):
 
 
 def fit(model=None, tasks=TASKS, given=None, **arguments):
-    arguments = {"epochs": 1, "batch_size": 8, "parallel": "jit", **arguments}
+    arguments = {
+        "epochs": 1,
+        "batch_size": 8,
+        "parallel": "jit",
+        "say": lambda level, text: None,
+        **arguments,
+    }
     return mtl_jax.fit(model or small(), tasks, given or dataset(), **arguments)
 
 
@@ -108,7 +114,11 @@ UNKNOWN = {
     ),
     "missing hyper-parameter": (
         lambda: methods.make("static"),
-        ("method 'static'", "needs the hyper-parameter weights", "none was given"),
+        (
+            "method 'static'",
+            "needs the hyper-parameter weights",
+            "method.args.weights=",
+        ),
     ),
     "metric": (
         lambda: metrics.make("acuracy"),
@@ -701,3 +711,92 @@ def test_parameters_that_an_update_ruined_are_not_the_last_good_ones(tmp_path, r
         f"The last good checkpoint is {tmp_path}/checkpoints/5.",
         error=train.TrainingDiverged,
     )
+
+
+# ---- arguments of another kind ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ({"tasks": TASKS[0]}, ("fit takes a list of tasks", "mtl_jax.classification")),
+        ({"tasks": ["digit"]}, ("fit takes a list of tasks", "'digit'")),
+        ({"given": ("x", "y")}, ("fit takes a mtl_jax.data.Dataset", "tuple")),
+        ({"method": 3}, ("a weighting method or its name", "found 3")),
+        ({"method": methods.uw}, ("Call the factory",)),
+        ({"optimizer": "adam"}, ("an optimizer of optax", "'adam'")),
+    ],
+)
+def test_arguments_of_another_kind(arguments, parts):
+    refused(lambda: fit(**arguments), *parts, error=TypeError)
+
+
+def test_a_generator_of_tasks_will_do():
+    assert fit(tasks=(task for task in TASKS)).tasks == tuple(TASKS)
+
+
+def test_losses_and_metrics_of_another_kind():
+    refused(
+        lambda: mtl_jax.Task("up", loss="mse"), "losses.make('mse')", error=TypeError
+    )
+    refused(
+        lambda: mtl_jax.binary("up", metrics=("accuracy",)),
+        "metrics.accuracy()",
+        error=TypeError,
+    )
+
+
+def test_numbers_that_the_device_cannot_hold():
+    for value in (np.full(4, 5_000_000_000), np.full(4, 1e300)):
+        refused(
+            lambda value=value: data.ArraySource(np.ones((4, 2)), {"up": value}),
+            "label 'up' has values from",
+            "Scale them",
+        )
+    data.ArraySource(np.ones((4, 2)), {"up": np.arange(4)})
+
+
+def test_without_say_warnings_are_python_warnings():
+    given = dataset(up=np.full(40, OVERFLOW))
+    with (
+        pytest.warns(UserWarning, match="skipped 3 of the steps up to 3"),
+        pytest.raises(train.TrainingDiverged),
+    ):
+        fit(tasks=MIXED, given=given, max_skipped=3, say=None)
+
+
+def test_fewer_epochs_than_were_trained(tmp_path):
+    fit(epochs=2, workdir=tmp_path)
+    refused(
+        lambda: fit(epochs=1, workdir=tmp_path),
+        "(epoch 2); 1 epochs were asked for",
+        "Ask for more epochs, or name another work dir",
+    )
+
+
+HOLDER = """
+    import sys, time
+    from pathlib import Path
+    from mtl_jax.train.lock import Lock
+    held = Lock(Path(sys.argv[1]))
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_work_dir_is_of_one_process_at_a_time(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER), str(tmp_path)]
+    root = Path(mtl_jax.__file__).parents[1]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=root
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        refused(
+            lambda: fit(workdir=tmp_path),
+            f"the work dir {tmp_path} is in use by another process",
+            f"(number {other.pid})",
+            "name another work dir",
+        )
+        other.kill()
+        other.wait()
+        fit(workdir=tmp_path)  # the lock is gone with its holder

@@ -140,6 +140,7 @@ def _check(
                 "numbers or booleans with the examples on axis 0. Encode strings as "
                 "integers and stack the examples into one array."
             )
+        _check_range(name, value)
     if len(inputs) == 0:
         raise ValueError(
             f"inputs are empty: shape {inputs.shape}. Give at least one example."
@@ -170,6 +171,23 @@ def _check(
     for name, value in labels.items():
         fix = f"Mark missing labels with masks={{{name!r}: bool array}}."
         _check_finite(f"label {name!r}", value, masks.get(name), fix)
+
+
+def _check_range(name: str, array: np.ndarray) -> None:
+    """On the device integers have 32 bits and floats too; others would wrap."""
+    limits: Any = np.iinfo(np.int32) if array.dtype.kind in "iu" else None
+    if array.dtype == np.float64:
+        limits = np.finfo(np.float32)
+    if limits is None or array.dtype.itemsize < 4 or array.size == 0:
+        return
+    low, high = array.min(), array.max()
+    finite = [float(v) for v in (low, high) if np.isfinite(v)]
+    if any(not float(limits.min) <= v <= float(limits.max) for v in finite):
+        raise ValueError(
+            f"{name} has values from {low} to {high} ({array.dtype}), beyond what "
+            f"{limits.dtype} holds, in which they are computed. Scale them, or convert "
+            "large integers to float32."
+        )
 
 
 def _check_finite(

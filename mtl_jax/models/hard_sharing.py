@@ -6,6 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 
 from mtl_jax.errors import unknown_name
+from mtl_jax.models import calling
 from mtl_jax.typing import Array, PyTree
 
 
@@ -13,9 +14,10 @@ class HardSharing(nn.Module):
     """A shared trunk whose representation every head reads.
 
     Attributes:
-        trunk: module with `__call__(inputs [B, ...], train) -> representation [B, D]`.
-        heads: task name to module with `__call__(representation) -> outputs`; the
-            order is of no importance.
+        trunk: module with `__call__(inputs [B, ...]) -> representation [B, D]`; it may
+            also take `train`, for dropout and BatchNorm.
+        heads: task name to module with `__call__(representation) -> outputs`, with or
+            without `train`; their order is of no importance.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -41,7 +43,7 @@ class HardSharing(nn.Module):
 
     def encode(self, inputs: Array, train: bool = False) -> PyTree:
         """The representation of a batch."""
-        return self.trunk(inputs, train)
+        return calling.call(self.trunk, inputs, train)
 
     def decode(
         self, representations: Mapping[str, PyTree], train: bool = False
@@ -51,7 +53,6 @@ class HardSharing(nn.Module):
         Raises:
             ValueError: a task that has no head.
         """
-        del train
         for name in representations:
             if name not in self.heads:
                 found = unknown_name("head", name, self.heads)
@@ -59,4 +60,7 @@ class HardSharing(nn.Module):
                     f"task {name!r} has no head in the model: {found} Name heads and "
                     "tasks alike."
                 )
-        return {name: self.heads[name](z) for name, z in representations.items()}
+        return {
+            name: calling.call(self.heads[name], z, train)
+            for name, z in representations.items()
+        }

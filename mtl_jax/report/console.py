@@ -116,7 +116,7 @@ class Console:
             self._bar.advance(step)
 
     def write(self, row: reading.Row) -> None:
-        """Take a metrics row: training moves the bar, validation ends the epoch.
+        """Take a metrics row: training moves the bar, evaluation ends the epoch.
 
         An epoch without validation gets its lines when the next one begins.
         """
@@ -127,7 +127,7 @@ class Console:
             self._pending.append(row)
             if self._bar is not None:
                 self._bar.write(row)
-        elif split == "validation":
+        elif split == "validation" or (split == "test" and self._pending):
             self._end_epoch(row)
 
     def message(self, level: str, text: str) -> None:

@@ -9,7 +9,7 @@ from mtl_jax.report import drawing, reading
 
 _TOGETHER = 4  # tasks up to which all curves share one pair of axes
 _MOST_PANELS = 100
-_DASHES = {"train": "-", "validation": "--"}
+_DASHES = {"train": "-", "validation": "--", "test": "--"}
 
 
 def draw(
@@ -20,7 +20,8 @@ def draw(
     """Draw a run's curves over its steps into PNG files.
 
     `losses.png` holds each task's training and validation loss, `metrics.png` one panel
-    for every validation metric of every task, and `task_weights.png` the weights. A few
+    for every validation metric of every task (test metrics where nothing was
+    validated), and `task_weights.png` the weights. A few
     tasks share one pair of axes; many get a small panel each. A task has the same
     colour in all three. The process's matplotlib backend and settings stay as they are.
 
@@ -60,7 +61,7 @@ def _losses(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
     curves = {
         (index, split): reading.series(rows, split, f"{task}/loss")
         for index, task in enumerate(tasks)
-        for split in _DASHES
+        for split in ("train", _watched(rows))
     }
     curves = {
         (index, split): reading.evened(*curve) if split == "train" else curve
@@ -83,7 +84,9 @@ def _losses(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
         ]
     else:
         figure, axes = _small_panels("Loss", tasks)
-        entries = [(split, "#333333", dashes) for split, dashes in _DASHES.items()]
+        entries = [
+            (split, "#333333", _DASHES[split]) for split in ("train", _watched(rows))
+        ]
     for (index, split), (steps, losses) in curves.items():
         if index < len(axes):
             drawing.curve(
@@ -99,19 +102,26 @@ def _losses(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
     return figure
 
 
+def _watched(rows: Sequence[reading.Row]) -> str:
+    """The split that each epoch was measured on."""
+    splits = {row.get("split") for row in rows}
+    return "test" if "test" in splits and "validation" not in splits else "validation"
+
+
 def _metrics(rows: Sequence[reading.Row], tasks: Sequence[str]) -> Any:
-    """The figure of validation metrics, or None where no row has one."""
+    """The figure of validation (else test) metrics, or None where no row has one."""
     found = []
-    rows = [row for row in rows if row.get("split") == "validation"]
+    split = _watched(rows)
+    rows = [row for row in rows if row.get("split") == split]
     for index, task in enumerate(tasks):
         for metric in reading.metrics(rows, task):
-            curve = reading.series(rows, "validation", f"{task}/{metric}")
+            curve = reading.series(rows, split, f"{task}/{metric}")
             if curve[0]:
                 found.append((index, metric, *curve))
     if not found:
         return None
     shown = found[:_MOST_PANELS]
-    title = "Validation metrics"
+    title = f"{split.capitalize()} metrics"
     if len(shown) < len(found):
         title += f" (the first {len(shown)} of {len(found)})"
     few = len(shown) <= _TOGETHER

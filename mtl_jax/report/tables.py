@@ -133,7 +133,9 @@ class EpochTable:
                     *(cell(mean(numbers(values, self._tasks, c))) for c in columns),
                 ]
             )
-        head = ["task", "train loss", "weight", *(f"val {name}" for name in columns)]
+        short = "test" if values.get("split") == "test" else "val"
+        names = [f"{short} {name}" for name in columns]
+        head = ["task", "train loss", "weight", *names]
         widths = [self._names_width(), _WIDE if self._summary else _NUMBER]
         grid = _grid(head, rows, widths, fixed=3, width=self._width - len(_EPOCH) - 2)
         labels = [_EPOCH, epoch, *[""] * len(rows)]
@@ -192,14 +194,15 @@ def _grid(
     if too_wide and len(head) > fixed:
         texts = [
             _GAP.join(
-                f"{title.removeprefix('val ')} {value}"
+                f"{title.removeprefix('val ').removeprefix('test ')} {value}"
                 for title, value in zip(head[fixed:], row[fixed:], strict=True)
                 if value != "-"
             )
             for row in rows
         ]
         rows = [[*row[:fixed], text] for row, text in zip(rows, texts, strict=True)]
-        title = "validation" if head[fixed].startswith("val ") else "metrics"
+        named = {"val": "validation", "test": "test"}
+        title = named.get(head[fixed].partition(" ")[0], "metrics")
         head, widths = [*head[:fixed], title], [*widths[:fixed], 0]
     lines = []
     for cells in [head, *rows]:

@@ -11,6 +11,36 @@ from mtl_jax.errors import unknown_name
 from mtl_jax.train.state import TrainState
 
 
+def check_arguments(
+    task_list: Any, dataset: Any, method: Any, optimizer: Any
+) -> list[tasks.Task]:
+    """The tasks as a list, after a look at the kinds of the arguments of `fit`."""
+    single = isinstance(task_list, tasks.Task | str | dict)
+    found = [task_list] if single else list(task_list)
+    wrong = [t for t in found if not isinstance(t, tasks.Task)]
+    if wrong or single:
+        raise TypeError(
+            f"fit takes a list of tasks; found {task_list!r}. Make them with "
+            "mtl_jax.classification, binary, regression or Task"
+        )
+    if not isinstance(dataset, data.Dataset):
+        raise TypeError(
+            f"fit takes a mtl_jax.data.Dataset; found {type(dataset).__name__}. Make "
+            "one with mtl_jax.data.from_arrays, from_splits or load"
+        )
+    if not isinstance(method, str) and not hasattr(method, "update"):
+        raise TypeError(
+            f"fit takes a weighting method or its name; found {method!r}. Call the "
+            "factory, e.g. mtl_jax.weighting.uw(), or give its name, 'uw'"
+        )
+    if optimizer is not None and not hasattr(optimizer, "update"):
+        raise TypeError(
+            f"fit takes an optimizer of optax; found {optimizer!r}. Give e.g. "
+            "optax.adam(1e-3)"
+        )
+    return found
+
+
 def with_widths(
     task_list: Sequence[tasks.Task],
     model: models.Model,

@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import optax
 from mtl_jax import data as data_module
 from mtl_jax import models, objective, tasks, weighting
 from mtl_jax import parallel as data_parallel
+from mtl_jax.errors import unknown_name
 from mtl_jax.train import checks, evaluation, interrupt, restoring, rows
 from mtl_jax.train import state as states
 from mtl_jax.train.guard import Guard
@@ -76,22 +78,26 @@ def fit(
         keep_last: how many of the last checkpoints are kept beside the best.
         checkpoint_every: steps between checkpoints, beside the one of every epoch.
         log_every: steps between rows of training metrics.
-        max_skipped: training stops after so many non-finite steps in a row.
+        max_skipped: training stops after so many non-finite steps in a row; it is
+            looked at every `min(log_every, max_skipped)` steps.
         make_sinks: `(step to go on from) -> sinks` of the metrics rows.
         on_step: called with the number of steps done, after each.
-        say: `(level, text)`, for messages; default: silence.
+        say: `(level, text)`, for messages; default: warnings are Python warnings, the
+            rest is silence.
 
     Returns:
         The trained state, the rows of metrics, and the test metrics.
 
     Raises:
         ValueError: arguments that do not fit together, labels or outputs that do not
-            fit a task, a work dir of another run.
+            fit a task, a work dir of another model, other tasks or another order of
+            the data, or one that another process uses.
+        TypeError: an argument of another kind.
         TrainingDiverged: `max_skipped` steps in a row were not finite.
         Interrupted: SIGINT or SIGTERM, with a work dir; the state is saved.
     """
-    if say is None:
-        say = _silence
+    say = _warn if say is None else say
+    task_list = checks.check_arguments(task_list, data, method, optimizer)
     for name, value in (
         ("epochs", epochs),
         ("log_every", log_every),
@@ -143,6 +149,12 @@ def fit(
     with saver, interrupt.Interruptions() as interruptions:
         state = saver.restore(state)
         step = int(state.step)
+        if step > last_step:
+            raise ValueError(
+                f"the work dir {workdir} is at step {step} (epoch "
+                f"{step // steps_per_epoch}); {epochs} epochs were asked for. Ask for "
+                "more epochs, or name another work dir"
+            )
         # ---- loop -----------------------------------------------------------------
         recorder = _Recorder(make_sinks(step) if make_sinks else ())
         guard = Guard(max_skipped, saver, say, int(state.skipped))
@@ -176,6 +188,8 @@ def fit(
                 scores = rows.evaluation_row(
                     evaluate(state, data.split(watched), batch_size), task_list
                 )
+                if best is not None and best not in scores:
+                    raise unknown_name("metric for the best checkpoint", best, scores)
                 recorder.write(
                     {"step": step, "epoch": epoch, "split": watched, **scores}
                 )
@@ -185,7 +199,8 @@ def fit(
             stop = interruptions.number
             if epoch_ends or due or stop is not None:
                 bad = guard.skipping(output) or not rows.is_sound(scores)
-                saver.save(step, state, scores, bad)
+                chosen_by = scores if watched == "validation" else {}
+                saver.save(step, state, chosen_by, bad)
             if stop is not None and workdir is not None:
                 raise interrupt.Interrupted(
                     f"interrupted at step {step} of {last_step} (epoch {epoch} of "
@@ -228,5 +243,6 @@ class _Recorder:
             sink.write(row)
 
 
-def _silence(level: str, text: str) -> None:
-    del level, text
+def _warn(level: str, text: str) -> None:
+    if level in ("warning", "error"):
+        warnings.warn(text, stacklevel=3)

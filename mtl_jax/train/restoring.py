@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mtl_jax import data
+from mtl_jax.train.lock import Lock
 from mtl_jax.train.state import TrainState
 
 if TYPE_CHECKING:
@@ -41,9 +42,14 @@ class Saver:
         self._batches, self._say = batches, say
         self._task_names = list(task_names)
         self._checkpoints: Checkpoints | None = None
+        self._lock: Lock | None = None
         if workdir is not None:
             from mtl_jax import checkpoint
 
+            try:
+                self._lock = Lock(Path(workdir))
+            except OSError:
+                self._lock = None  # the checkpoints say what is wrong, and the fix
             self._checkpoints = checkpoint.Checkpoints(
                 Path(workdir) / "checkpoints",
                 keep_last=keep_last,
@@ -76,7 +82,7 @@ class Saver:
         if restored is None:
             return state
         self._batches.check_position(restored.meta["position"])
-        if restored.meta["tasks"] != self._task_names:
+        if restored.meta.get("tasks", self._task_names) != self._task_names:
             raise ValueError(
                 f"{self._checkpoints.path(restored.step)} is of the tasks "
                 f"{restored.meta['tasks']}; this run has {self._task_names}. Give the "
@@ -130,5 +136,9 @@ class Saver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.__exit__(kind, error, trace)
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.__exit__(kind, error, trace)
+        finally:
+            if self._lock is not None:
+                self._lock.release()

@@ -85,7 +85,8 @@ def make(name: str, **hyperparameters: Any) -> base.Method:
     if missing:
         raise ValueError(
             f"method {name!r} needs the hyper-parameter{'s' * (len(missing) > 1)} "
-            f"{', '.join(missing)}; none was given"
+            f"{', '.join(missing)}, e.g. make({name!r}, {missing[0]}=…) or, on the "
+            f"command line, --set method.args.{missing[0]}=…"
         )
     return factory(**hyperparameters)
 
@@ -101,7 +102,7 @@ def describe(name: str) -> Description:
     return Description(
         name=name,
         kind=kind.__name__,
-        cost=_COSTS[kind],
+        cost=_COSTS[kind] + (" + 1 forward pass" if "`observe`" in text else ""),
         summary=text.partition("\n")[0].rstrip("."),
         paper=" ".join(paper.split()).rstrip("."),
     )

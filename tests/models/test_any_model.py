@@ -226,3 +226,29 @@ def test_batch_norm_in_a_head_is_kept():
     after = jax.tree.leaves(changed)
     assert len(before) == 2
     assert all(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_trunks_and_heads_with_and_without_train():
+    class Head(nn.Module):
+        @nn.compact
+        def __call__(self, z, train=False):
+            z = nn.BatchNorm(use_running_average=not train)(z)
+            return nn.Dense(1)(nn.Dropout(0.5, deterministic=not train)(z))
+
+    net = models.HardSharing(
+        nn.Sequential([nn.Dense(8), nn.relu]), {"a": Head(), "b": nn.Dense(1)}
+    )
+    model = models.from_linen(net)
+    variables = model.init(jax.random.key(0), X)
+
+    def run(seed, train):
+        out, changed = model.apply(*variables, X, train=train, key=jax.random.key(seed))
+        return out["a"], changed
+
+    one, changed = run(1, True)
+    other, _ = run(2, True)
+    assert not np.allclose(one, other), "the head's dropout must be on in training"
+    np.testing.assert_array_equal(run(1, False)[0], run(2, False)[0])
+    before, after = jax.tree.leaves(variables.collections), jax.tree.leaves(changed)
+    assert len(before) == 2
+    assert not np.array_equal(before[0], after[0])
