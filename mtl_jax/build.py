@@ -47,12 +47,16 @@ def build_task(config: settings.TaskConfig) -> tasks.Task:
     """A task from its settings."""
     fields: dict[str, Any] = {"weight": config.weight, "main": config.main}
     fields["label"] = config.name if config.above is not None else config.label
-    if config.loss is not None:
-        fields["loss"] = losses.make(config.loss, **config.loss_args)
-    elif config.loss_args:
-        default = {"classification": "softmax_cross_entropy", "regression": "mse"}
-        name = default.get(config.kind, "sigmoid_cross_entropy")
-        fields["loss"] = losses.make(name, **config.loss_args)
+    if config.loss is not None or config.loss_args:
+        usual = {"classification": "softmax_cross_entropy", "regression": "mse"}
+        name = config.loss or usual.get(config.kind, "sigmoid_cross_entropy")
+        try:
+            fields["loss"] = losses.make(name, **config.loss_args)
+        except TypeError as error:
+            raise ValueError(
+                f"the loss {name!r} of task {config.name!r} does not take loss_args "
+                f"{config.loss_args}: {error}"
+            ) from error
     if config.metrics is not None:
         fields["metrics"] = tuple(metrics.make(name) for name in config.metrics)
     if config.kind == "classification":

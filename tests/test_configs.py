@@ -48,3 +48,19 @@ def test_the_docstring_has_command_machine_and_result(path):
     assert f"mtl-jax train configs/{path.name}" in text
     assert "%" in text, "the measured result"
     assert "core" in text, "the machine"
+
+
+def test_settings_that_a_loss_or_an_optimizer_does_not_take():
+    task = config.TaskConfig("up", "binary", loss_args={"label_smoothing": "much"})
+    with pytest.raises(
+        ValueError, match="'sigmoid_cross_entropy' of task 'up' does not"
+    ):
+        build.build_task(task)
+    for optimizer in (
+        config.OptimizerConfig("lbfgs"),
+        config.OptimizerConfig("adam", args={"b1": "high"}),
+    ):
+        with pytest.raises(ValueError, match="does not take these settings"):
+            build.build_optimizer(optimizer, 10)
+    with pytest.raises(ValueError, match=r"optimizer\.learning_rate is -1.0"):
+        build.build_optimizer(config.OptimizerConfig("sgd", -1.0), 10)
