@@ -153,7 +153,11 @@ def _check_workdir(config: settings.Config, workdir: Path) -> None:
         if line.partition(":")[0] not in may_change
     ]
     if lines:
-        listed = "\n  ".join(lines)
+        schedule = config.optimizer.schedule
+        note = f" (the {schedule} schedule is made for their number)"
+        listed = "\n  ".join(
+            line + note * line.startswith("train.epochs:") for line in lines
+        )
         raise ValueError(
             f"{workdir} holds a run with other settings:\n  {listed}\nName another "
             "--workdir, or start that run again with its own settings"

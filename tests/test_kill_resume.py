@@ -354,24 +354,31 @@ def test_a_finished_run_is_not_trained_any_more(jobs):
 
 @pytest.mark.slow
 def test_more_epochs_go_on_from_a_finished_run(jobs):
-    reference = jobs.reference().finish()
-    workdir = jobs.copy(reference, "longer")
-    record = json.loads((workdir / "config.json").read_text())
-    assert record["config"]["train"]["epochs"] == EPOCHS
-    settings = config.from_plain(config.Config, record["config"])
-    settings = config.override(
-        settings,
-        [
-            f"train.epochs={EPOCHS + 1}",
-            "train.parallel=jit",
-            f"data.data_dir={jobs.root / 'data'}",
-        ],
-    )
-    result = run.train_run(settings, workdir, level="error")
-    assert int(result.state.step) == LAST + STEPS_PER_EPOCH
-    kept = [row for row in rows(workdir) if row["step"] <= LAST]
-    assert kept == rows(reference.workdir)
-    assert [r["step"] for r in rows(workdir) if r["split"] == "test"] == [
-        LAST,
-        LAST + STEPS_PER_EPOCH,
-    ]
+    """A longer run continues a finished one bit for bit, unless a schedule ended."""
+
+    def train(name, epochs, schedule="constant"):
+        settings = config.override(
+            config.load(CONFIG),
+            [
+                f"train.epochs={epochs}",
+                f"optimizer.schedule={schedule}",
+                "train.parallel=jit",
+                f"data.data_dir={jobs.root / 'data'}",
+            ],
+        )
+        return run.train_run(settings, jobs.root / name, level="error")
+
+    train("whole", 3)
+    train("longer", 2)
+    result = train("longer", 3)
+    assert int(result.state.step) == 3 * STEPS_PER_EPOCH
+    for which in ("latest", "best"):
+        ours = leaves(jobs.root / "longer", which)
+        assert ours == leaves(jobs.root / "whole", which), which
+    tests = [r["step"] for r in rows(jobs.root / "longer") if r["split"] == "test"]
+    assert tests == [2 * STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH]
+    train("cosine", 1, "cosine")
+    with pytest.raises(
+        ValueError, match=r"train\.epochs: 1 -> 2 \(the cosine schedule"
+    ):
+        train("cosine", 2, "cosine")
