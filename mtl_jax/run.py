@@ -1,10 +1,12 @@
 """A run in a work dir: train it, evaluate it, predict with it.
 
-The work dir holds `config.json` (every resolved value, versions, commit),
+The work dir holds `config.json` (the settings, what they leave open as it turned out
+under "resolved", versions, commit),
 `metrics.jsonl`, `tensorboard/`, `checkpoints/` and `plots/`.
 """
 
 import contextlib
+import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
-from mtl_jax import build, checkpoint, data, report, train
+from mtl_jax import build, checkpoint, data, parallel, report, train, weighting
 from mtl_jax import config as settings
 from mtl_jax.config import files
+from mtl_jax.data import locate
 from mtl_jax.report import jsonl
 from mtl_jax.train import state as states
 
@@ -63,7 +67,7 @@ def train_run(
     _check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
     dataset = build.build_data(config)
-    _write_record(config, workdir, dataset.train.inputs, command)
+    _write_record(config, parts, workdir, dataset.train.inputs, command)
     steps_per_epoch = data.Batches(
         len(dataset.train), config.train.batch_size, seed=config.seed
     ).steps_per_epoch
@@ -173,6 +177,7 @@ def _began(workdir: Path) -> bool:
 
 def _write_record(
     config: settings.Config,
+    parts: build.Parts,
     workdir: Path,
     inputs: np.ndarray,
     command: Sequence[str] | None,
@@ -185,9 +190,47 @@ def _write_record(
     record = {
         "config": files.to_plain(config),
         "environment": environment,
+        "resolved": _resolved(config, parts),
         "inputs": {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)},
     }
     report.write_json(workdir / "config.json", record)
+
+
+def _resolved(config: settings.Config, parts: build.Parts) -> dict[str, Any]:
+    """What the settings leave open, as it turned out."""
+    devices = parallel.resolve(config.train.parallel)
+    method = weighting.METHODS[config.method.name]
+    return {
+        "data_dir": str(locate.data_root(config.data.data_dir)),
+        "parallel": "pmap" if len(devices) > 1 else "jit",
+        "devices": len(devices),
+        "best": config.train.best or "mean_loss",
+        "method_args": {**_defaults(method), **config.method.args},
+        "optimizer_args": {
+            **_defaults(getattr(optax, config.optimizer.name)),
+            **config.optimizer.args,
+        },
+        "tasks": {
+            t.name: {
+                "label": t.label_name,
+                "loss": t.loss.name,
+                "metrics": [m.name for m in t.metrics],
+                "num_outputs": t.num_outputs,
+            }
+            for t in parts.tasks
+        },
+    }
+
+
+def _defaults(factory: Any) -> dict[str, Any]:
+    """The default arguments of a factory; what is not a plain value as text."""
+    found = {
+        name: p.default
+        for name, p in inspect.signature(factory).parameters.items()
+        if p.default is not p.empty
+    }
+    plain = (int, float, str, bool, type(None))
+    return {k: v if isinstance(v, plain) else str(v) for k, v in found.items()}
 
 
 class LoadedRun(NamedTuple):

@@ -146,6 +146,12 @@ def test_the_work_dir_records_every_setting_and_what_ran(root):
     assert "git_commit" in found  # None: the folder of the run is in no repository
     assert found["devices"]["count"] == 1
     assert record["inputs"] == {"shape": [8, 8, 1], "dtype": "uint8"}
+    resolved = record["resolved"]  # nothing is left open
+    assert resolved["tasks"]["above_five"]["loss"] == "sigmoid_cross_entropy"
+    assert resolved["tasks"]["digit"]["metrics"] == ["accuracy", "f1"]
+    assert resolved["optimizer_args"]["b1"] == 0.9
+    assert resolved["parallel"] == "jit" and resolved["devices"] == 1
+    assert Path(resolved["data_dir"]).is_dir()
 
 
 def test_the_record_names_the_commit(root, mtl_jax):

@@ -40,7 +40,8 @@ BELOW = {
         "parallel checkpoint diagnostics objective"
     ),
     "build": "typing errors config data losses metrics models tasks weighting",
-    "run": "typing errors config data build checkpoint report train tasks",
+    "run": "typing errors config data build checkpoint report train tasks parallel"
+    " weighting",
     "cli": "_version typing errors config data weighting report train run",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
