@@ -1,13 +1,12 @@
 """A run in a work dir: train it, evaluate it, predict with it.
 
 The work dir holds `config.json` (the settings, what they leave open as it turned out
-under "resolved", versions, commit),
-`metrics.jsonl`, `tensorboard/`, `checkpoints/` and `plots/`.
+under "resolved", versions, commit), `metrics.jsonl`, `tensorboard/`, `checkpoints/`,
+`plots/`, and `lock`, which keeps a second process out.
 """
 
 import contextlib
 import inspect
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from mtl_jax import config as settings
 from mtl_jax.config import files
 from mtl_jax.data import locate
 from mtl_jax.report import jsonl
+from mtl_jax.train import checks
 from mtl_jax.train import state as states
 
 _MAY_CHANGE = (
@@ -67,7 +67,7 @@ def train_run(
     _check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
     dataset = build.build_data(config)
-    _write_record(config, parts, workdir, dataset.train.inputs, command)
+    _write_record(config, parts, workdir, dataset, command)
     steps_per_epoch = data.Batches(
         len(dataset.train), config.train.batch_size, seed=config.seed
     ).steps_per_epoch
@@ -97,30 +97,27 @@ def train_run(
             return [*sinks, console]
 
         try:
-            with warnings.catch_warnings():
-                # The console says it; a second time on stderr helps nobody.
-                warnings.simplefilter("ignore", checkpoint.CheckpointWarning)
-                result = train.fit(
-                    parts.model,
-                    parts.tasks,
-                    dataset,
-                    method=parts.method,
-                    optimizer=build.build_optimizer(config.optimizer, num_steps),
-                    epochs=config.train.epochs,
-                    batch_size=config.train.batch_size,
-                    seed=config.seed,
-                    at=config.method.at,
-                    parallel=config.train.parallel,
-                    workdir=workdir,
-                    best=config.train.best,
-                    keep_last=config.train.keep_last,
-                    checkpoint_every=config.train.checkpoint_every,
-                    log_every=config.train.log_every,
-                    max_skipped=config.train.max_skipped,
-                    make_sinks=make_sinks,
-                    on_step=console.advance,
-                    say=console.message,
-                )
+            result = train.fit(
+                parts.model,
+                parts.tasks,
+                dataset,
+                method=parts.method,
+                optimizer=build.build_optimizer(config.optimizer, num_steps),
+                epochs=config.train.epochs,
+                batch_size=config.train.batch_size,
+                seed=config.seed,
+                at=config.method.at,
+                parallel=config.train.parallel,
+                workdir=workdir,
+                best=config.train.best,
+                keep_last=config.train.keep_last,
+                checkpoint_every=config.train.checkpoint_every,
+                log_every=config.train.log_every,
+                max_skipped=config.train.max_skipped,
+                make_sinks=make_sinks,
+                on_step=console.advance,
+                say=console.message,
+            )
         except BaseException:
             # What goes wrong now, on a full disk say, must not hide why.
             with contextlib.suppress(OSError, ValueError):
@@ -179,7 +176,7 @@ def _write_record(
     config: settings.Config,
     parts: build.Parts,
     workdir: Path,
-    inputs: np.ndarray,
+    dataset: data.Dataset,
     command: Sequence[str] | None,
 ) -> None:
     """Make the work dir and its `config.json`."""
@@ -187,10 +184,12 @@ def _write_record(
     environment = report.environment()
     if command is not None:
         environment["command"] = list(command)
+    inputs = dataset.train.inputs
+    best, _ = checks.best_metric(config.train.best, parts.tasks, dataset)
     record = {
         "config": files.to_plain(config),
         "environment": environment,
-        "resolved": _resolved(config, parts),
+        "resolved": {**_resolved(config, parts), "best": best},
         "inputs": {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)},
     }
     report.write_json(workdir / "config.json", record)
@@ -204,7 +203,6 @@ def _resolved(config: settings.Config, parts: build.Parts) -> dict[str, Any]:
         "data_dir": str(locate.data_root(config.data.data_dir)),
         "parallel": "pmap" if len(devices) > 1 else "jit",
         "devices": len(devices),
-        "best": config.train.best or "mean_loss",
         "method_args": {**_defaults(method), **config.method.args},
         "optimizer_args": {
             **_defaults(getattr(optax, config.optimizer.name)),
@@ -240,6 +238,7 @@ class LoadedRun(NamedTuple):
     parts: build.Parts
     state: train.TrainState
     step: int
+    example: jax.ShapeDtypeStruct  # [1, ...], the inputs it was trained on
 
 
 def load_run(
@@ -272,10 +271,11 @@ def load_run(
         ),
         example,
     )
-    best = config.train.best or "mean_loss"
+    best = config.train.best or checks.DEFAULT_BEST
+    mode = checks.metric_modes(parts.tasks).get(best, "min")
     directory = Path(workdir) / "checkpoints"
     with checkpoint.Checkpoints(
-        directory, best_metric=best, best_mode=_mode(best, parts), read_only=True
+        directory, best_metric=best, best_mode=mode, read_only=True
     ) as checkpoints:
         if not checkpoints.steps():
             raise FileNotFoundError(
@@ -288,14 +288,7 @@ def load_run(
             found = checkpoints.restore(like)
             assert found is not None
             restored = found
-    return LoadedRun(config, parts, restored.state, restored.step)
-
-
-def _mode(best: str, parts: build.Parts) -> Any:
-    higher = {
-        f"{t.name}/{m.name}": m.higher_is_better for t in parts.tasks for m in t.metrics
-    }
-    return "max" if higher.get(best, False) else "min"
+    return LoadedRun(config, parts, restored.state, restored.step, example)
 
 
 def evaluate_run(
@@ -337,7 +330,7 @@ def predict_run(
         ValueError: inputs of another shape than in training.
     """
     run = load_run(workdir, which, overrides=overrides)
-    known = tuple(files.read_record(workdir)["inputs"]["shape"])
+    known, trained_on = run.example.shape[1:], np.dtype(run.example.dtype)
     if isinstance(inputs, str):
         array = build.build_data(run.config).split(inputs).inputs
     else:
@@ -354,7 +347,6 @@ def predict_run(
             "the inputs hold values that are not finite; fill them or leave those "
             "examples out"
         )
-    trained_on = np.dtype(files.read_record(workdir)["inputs"]["dtype"])
     if len(array) and trained_on.kind in "iu" and array.dtype.kind == "f":
         raise ValueError(
             f"the inputs are {array.dtype}; the model was trained on {trained_on}, "

@@ -110,7 +110,7 @@ UNKNOWN = {
     ),
     "hyper-parameter": (
         lambda: methods.make("mgda", normalise="l2"),
-        ("hyper-parameter of 'mgda' 'normalise'", "Did you mean 'normalize'?"),
+        ("hyper-parameter of method 'mgda' 'normalise'", "Did you mean 'normalize'?"),
     ),
     "missing hyper-parameter": (
         lambda: methods.make("static"),

@@ -1,10 +1,9 @@
 """Every loss by name."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mtl_jax import errors
+from mtl_jax import factories
 from mtl_jax.losses.base import Loss
 from mtl_jax.losses.cross_entropy import sigmoid_cross_entropy, softmax_cross_entropy
 from mtl_jax.losses.regression import huber, mae, mse
@@ -35,10 +34,4 @@ def make(name: str, **hyper: Any) -> Loss:
         >>> make("huber", delta=2.0).name
         'huber'
     """
-    if name not in LOSSES:
-        raise errors.unknown_name("loss", name, LOSSES)
-    known = inspect.signature(LOSSES[name]).parameters
-    for key in hyper:
-        if key not in known:
-            raise errors.unknown_name(f"hyper-parameter of loss {name!r}", key, known)
-    return LOSSES[name](**hyper)
+    return factories.make("loss", LOSSES, name, hyper)

@@ -3,11 +3,10 @@
 `delta_m` here is the function; it hides the module of the same name.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mtl_jax import errors
+from mtl_jax import factories
 from mtl_jax.metrics.base import Metric as Metric
 from mtl_jax.metrics.base import evaluate as evaluate
 from mtl_jax.metrics.classification import accuracy as accuracy
@@ -47,10 +46,4 @@ def make(name: str, **hyper: Any) -> Metric:
         >>> make("f1", average="binary").name
         'f1_binary'
     """
-    if name not in METRICS:
-        raise errors.unknown_name("metric", name, METRICS)
-    known = inspect.signature(METRICS[name]).parameters
-    for key in hyper:
-        if key not in known:
-            raise errors.unknown_name(f"hyper-parameter of metric {name!r}", key, known)
-    return METRICS[name](**hyper)
+    return factories.make("metric", METRICS, name, hyper)

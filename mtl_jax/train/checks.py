@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
 from mtl_jax import data, models, tasks
 from mtl_jax.errors import unknown_name
 from mtl_jax.train.state import TrainState
+
+DEFAULT_BEST = "mean_loss"
+"""The key of the best checkpoint where none is named."""
 
 
 def check_arguments(
@@ -97,13 +100,19 @@ def best_metric(
                 "has no validation split to measure it on"
             )
         return None, "min"
-    modes = {"mean_loss": "min"}
+    modes = metric_modes(task_list)
+    if best is not None and best not in modes:
+        raise unknown_name("metric for the best checkpoint", best, modes)
+    best = best or DEFAULT_BEST
+    return best, modes[best]
+
+
+def metric_modes(task_list: Sequence[tasks.Task]) -> dict[str, Literal["min", "max"]]:
+    """The keys that a best checkpoint can be chosen by, and which values are better."""
+    modes: dict[str, Literal["min", "max"]] = {DEFAULT_BEST: "min"}
     for task in task_list:
         modes[f"{task.name}/loss"] = "min"
         for metric in task.metrics:
-            mode = "max" if metric.higher_is_better else "min"
-            modes[f"{task.name}/{metric.name}"] = mode
-    if best is not None and best not in modes:
-        raise unknown_name("metric for the best checkpoint", best, modes)
-    best = best or "mean_loss"
-    return best, modes[best]
+            key = f"{task.name}/{metric.name}"
+            modes[key] = "max" if metric.higher_is_better else "min"
+    return modes

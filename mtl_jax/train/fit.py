@@ -160,6 +160,7 @@ def fit(
         guard = Guard(max_skipped, saver, say, int(state.skipped))
         look_every = max(1, min(log_every, max_skipped))
         started, seen = time.perf_counter(), 0
+        scores: Row = {}
         while step < last_step:
             batch = data.train.take(batches.indices(step))
             state, output = step_fn(state, batch)
@@ -183,7 +184,7 @@ def fit(
                     ),
                 )
             # ---- evaluate ---------------------------------------------------------
-            scores: Row = {}
+            scores = {}
             if epoch_ends and watched is not None:
                 scores = rows.evaluation_row(
                     evaluate(state, data.split(watched), batch_size), task_list
@@ -213,13 +214,12 @@ def fit(
         saver.wait()
 
         # ---- test ---------------------------------------------------------------
-        test: Row = {}
-        if data.test is not None:
+        test = scores if watched == "test" else {}  # measured after the last epoch
+        if data.test is not None and not test:
             test = rows.evaluation_row(
                 evaluate(state, data.test, batch_size), task_list
             )
-            if watched != "test" or not recorder.rows:
-                recorder.write({"step": step, "epoch": epochs, "split": "test", **test})
+            recorder.write({"step": step, "epoch": epochs, "split": "test", **test})
     return FitResult(
         state=state,
         history=recorder.rows,

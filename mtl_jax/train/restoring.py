@@ -76,13 +76,10 @@ class Saver:
             restored = self._checkpoints.restore(state)
         for warning in caught:
             self._say("warning", str(warning.message))
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
         if restored is None:
             return state
         self._batches.check_position(restored.meta["position"])
-        if restored.meta.get("tasks", self._task_names) != self._task_names:
+        if restored.meta["tasks"] != self._task_names:
             raise ValueError(
                 f"{self._checkpoints.path(restored.step)} is of the tasks "
                 f"{restored.meta['tasks']}; this run has {self._task_names}. Give the "

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_type_hints
 
+from mtl_jax import factories
 from mtl_jax.errors import unknown_name
 from mtl_jax.weighting import base
 from mtl_jax.weighting.gramian_based.mgda import mgda
@@ -67,28 +68,10 @@ def make(name: str, **hyperparameters: Any) -> base.Method:
         >>> make("mgda", normalise="l2")
         Traceback (most recent call last):
         ...
-        ValueError: unknown hyper-parameter of 'mgda' 'normalise'. Did you mean
-        'normalize'? Known: normalize.
+        ValueError: unknown hyper-parameter of method 'mgda' 'normalise'. Did you
+        mean 'normalize'? Known: normalize.
     """
-    if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
-    factory = METHODS[name]
-    known = inspect.signature(factory).parameters
-    for given in hyperparameters:
-        if given not in known:
-            raise unknown_name(f"hyper-parameter of {name!r}", given, known)
-    missing = [
-        p.name
-        for p in known.values()
-        if p.default is p.empty and p.name not in hyperparameters
-    ]
-    if missing:
-        raise ValueError(
-            f"method {name!r} needs the hyper-parameter{'s' * (len(missing) > 1)} "
-            f"{', '.join(missing)}, e.g. make({name!r}, {missing[0]}=…) or, on the "
-            f"command line, --set method.args.{missing[0]}=…"
-        )
-    return factory(**hyperparameters)
+    return factories.make("method", METHODS, name, hyperparameters)
 
 
 def describe(name: str) -> Description:
