@@ -111,7 +111,7 @@ def task_losses(
     Raises:
         ValueError: a task without outputs, or outputs that do not fit the loss.
     """
-    sums, counts = [], []
+    sums, counts, kpis = [], [], []
     for task in task_list:
         if task.name not in outputs:
             found = unknown_name("head", task.name, outputs)
@@ -123,9 +123,10 @@ def task_losses(
         output = outputs[task.name]
         tasks.check_outputs(task, output.shape, labels.shape)
         mask = tasks.present(task, labels, batch)
-        values, weights = task.loss.per_example(
-            output, losses.safe_labels(labels, mask)
-        )
+        labels = losses.safe_labels(labels, mask)
+        values, weights = task.loss.per_example(output, labels)
+        kpi = losses.kpi_per_example(task.loss, output, labels, values)
         sums.append(task.weight * jnp.sum(jnp.where(mask, values, 0)))
         counts.append(jnp.sum(jnp.where(mask, weights, 0)))
-    return TaskLosses(jnp.stack(sums), jnp.stack(counts))
+        kpis.append(jnp.sum(jnp.where(mask, weights * kpi, 0)))
+    return TaskLosses(jnp.stack(sums), jnp.stack(counts), kpi=jnp.stack(kpis))

@@ -1,6 +1,6 @@
 """One forward pass, and the pieces that its backward passes are made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +17,12 @@ class Means(NamedTuple):
     losses: Array  # [T]; 0 for a task without labels
     inverse: Array  # [T], 1 / count over all devices; 0 for a task without labels
     present: Array  # [T] bool
+    kpi: Array | None  # [T], where the loss function tells one
 
 
-def means(sums: Array, counts: Array, reduce: Reduce) -> Means:
+def means(
+    sums: Array, counts: Array, reduce: Reduce, kpi: Array | None = None
+) -> Means:
     """Sums and counts of this device as means over all.
 
     Example:
@@ -29,7 +32,26 @@ def means(sums: Array, counts: Array, reduce: Reduce) -> Means:
     counts = reduce.sum(counts)
     present = counts > 0
     inverse = jnp.where(present, 1 / jnp.where(present, counts, 1), 0)
-    return Means(reduce.sum(sums) * inverse, inverse, present)
+    kpi = None if kpi is None else reduce.sum(kpi) * inverse
+    return Means(reduce.sum(sums) * inverse, inverse, present, kpi)
+
+
+def mean_over_samples(parts: Sequence[Means]) -> Means:
+    """The losses of a batch in parts; a task is present where every part has it."""
+    if len(parts) == 1:
+        return parts[0]
+    present = jnp.all(jnp.stack([p.present for p in parts]), axis=0)
+
+    def mean(rows: list[Array]) -> Array:
+        return jnp.where(present, jnp.mean(jnp.stack(rows), axis=0), 0)
+
+    kpi = [p.kpi for p in parts if p.kpi is not None]
+    return Means(
+        losses=mean([p.losses for p in parts]),
+        inverse=mean([p.inverse for p in parts]) / len(parts),
+        present=present,
+        kpi=mean(kpi) if kpi else None,
+    )
 
 
 class Pass(NamedTuple):
@@ -43,6 +65,17 @@ class Pass(NamedTuple):
     collections: PyTree
 
 
+def run(
+    losses_fn: Callable[..., Any] | SplitLosses,
+    shared: PyTree,
+    specific: PyTree,
+    reduce: Reduce,
+) -> Pass:
+    """The forward pass of a loss function of either form."""
+    form = split if isinstance(losses_fn, SplitLosses) else whole
+    return form(losses_fn, shared, specific, reduce)  # type: ignore[arg-type]
+
+
 def whole(
     losses_fn: Callable[..., Any], shared: PyTree, specific: PyTree, reduce: Reduce
 ) -> Pass:
@@ -50,10 +83,11 @@ def whole(
 
     def sums(shared: PyTree, specific: PyTree) -> tuple[Array, Any]:
         out = as_task_losses(losses_fn(shared, specific))
-        return out.sums, (out.counts, out.collections)
+        return out.sums, (out.counts, out.collections, out.kpi)
 
-    local, vjp, (counts, collections) = jax.vjp(sums, shared, specific, has_aux=True)
-    batch = means(local, counts, reduce)
+    local, vjp, aux = jax.vjp(sums, shared, specific, has_aux=True)
+    counts, collections, kpi = aux
+    batch = means(local, counts, reduce, kpi)
     return Pass(
         batch=batch,
         cotangents=jnp.diag(batch.inverse),
@@ -75,12 +109,13 @@ def split(
 
     def sums(specific: PyTree, zs: tuple[PyTree, ...]) -> tuple[Array, Any]:
         out = as_task_losses(losses_fn.losses(specific, zs))
-        return out.sums, (out.counts, out.collections)
+        return out.sums, (out.counts, out.collections, out.kpi)
 
     z, trunk_vjp, trunk_collections = jax.vjp(encode, shared, has_aux=True)
     zs = (z,) * losses_fn.num_tasks
-    local, vjp, (counts, head_collections) = jax.vjp(sums, specific, zs, has_aux=True)
-    batch = means(local, counts, reduce)
+    local, vjp, aux = jax.vjp(sums, specific, zs, has_aux=True)
+    counts, head_collections, kpi = aux
+    batch = means(local, counts, reduce, kpi)
     # One backward pass of the heads gives the cotangents of all tasks at z.
     cotangents = jax.tree.map(lambda *rows: jnp.stack(rows), *vjp(batch.inverse)[1])
     return Pass(

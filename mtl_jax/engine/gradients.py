@@ -12,19 +12,21 @@ devices, and the gradients are summed over the devices before any Gramian is for
 the Gramian of the means is not the mean of the Gramians.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from mtl_jax import tree
-from mtl_jax.engine import forward
+from mtl_jax.engine import decide, forward
 from mtl_jax.engine import losses as losses_module
 from mtl_jax.engine.collectives import Reduce
 from mtl_jax.engine.losses import SplitLosses
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
+
+LossFunction: TypeAlias = Callable[..., Any] | SplitLosses
 
 
 class Gradients(NamedTuple):
@@ -37,13 +39,14 @@ class Gradients(NamedTuple):
     present: Array  # [T] bool, the task has a label in this batch
     state: Any  # of the method
     collections: PyTree  # new mutable state of the model
-    gramian: Array | None  # [T, T] where the method made it needed
+    gramian: Array | None  # [T, T] where the method made it needed; NaN where a step
+    # went without
     finite: Array  # [] bool; false: these gradients must not reach the parameters
 
 
 def gradients(
     method: base.Method,
-    losses_fn: Callable[..., Any] | SplitLosses,
+    losses_fn: LossFunction | Sequence[LossFunction],
     shared: PyTree,
     specific: PyTree,
     state: Any,
@@ -59,7 +62,8 @@ def gradients(
     Args:
         method: of any kind.
         losses_fn: `(shared, specific) -> losses [T]` or a `TaskLosses`, or a
-            `SplitLosses`.
+            `SplitLosses`. For a method of `num_samples` S, S of them, each over its
+            own part of the batch.
         shared: parameters that several losses depend on.
         specific: parameters of one task each.
         state: of the method.
@@ -75,7 +79,8 @@ def gradients(
 
     Raises:
         ValueError: `at` unknown, or "representation" for a loss function that is not
-            split.
+            split or a method that has no meaning there; another number of loss
+            functions than the method has samples.
 
     Example:
         >>> from mtl_jax.weighting import make
@@ -88,63 +93,99 @@ def gradients(
         >>> float(out.shared), out.losses.tolist()
         (0.0, [2.0, 10.0])
     """
-    if at not in ("parameters", "representation"):
+    parts = _parts(losses_fn)
+    samples = getattr(method, "num_samples", 1)
+    if len(parts) != samples:
         raise ValueError(
-            f"statistics at {at!r} were asked for; the places are 'parameters' and "
-            "'representation'"
+            f"this method needs {samples} independent samples and was given "
+            f"{len(parts)} loss functions; give one a sample, each over its own part "
+            "of the batch (make_train_step cuts the batch itself)"
         )
-    split = isinstance(losses_fn, SplitLosses)
-    if (
-        at == "representation"
-        and not split
-        and not isinstance(method, base.LossWeighting)
-    ):
-        raise ValueError(
-            "at='representation' was asked for, but this loss function has no single "
-            "shared representation: it is not a SplitLosses(encode, losses). Use "
-            "at='parameters', which works with every method, or a method that sees "
-            "the losses alone"
-        )
+    _check_place(method, at, parts)
     reduce = Reduce(axis_name)
     extra = {"key": key, "epoch": epoch, "step": step}
+    if isinstance(method, base.LossWeighting) and method.weigh_heads is True:
+        return _one_backward(method, parts[0], shared, specific, state, reduce, extra)
+    passes = [forward.run(part, shared, specific, reduce) for part in parts]
+    first = passes[0]
     if isinstance(method, base.LossWeighting):
-        return _one_backward(method, losses_fn, shared, specific, state, reduce, extra)
-    if isinstance(losses_fn, SplitLosses):
-        passed = forward.split(losses_fn, shared, specific, reduce)
+        decision = decide.from_losses(method, first, state, reduce, extra)
+    elif len(passes) > 1:
+        decision = decide.from_samples(method, passes, state, reduce, extra)
+    elif at == "representation":
+        decision = decide.at_representation(method, first, state, reduce, extra)
     else:
-        passed = forward.whole(losses_fn, shared, specific, reduce)
-    decide = _at_parameters if at == "parameters" else _at_representation
-    decision = decide(method, passed, state, reduce, extra)
-    specific_grads = reduce.sum(passed.heads_vjp(decision.heads))
-    return _finish(decision, specific_grads, passed.batch, passed.collections)
+        decision = decide.at_parameters(method, first, state, reduce, extra)
+    return _finish(
+        decision,
+        _heads(decision.heads, passes, reduce),
+        forward.mean_over_samples([p.batch for p in passes]),
+        passes[-1].collections,
+    )
 
 
 def evaluate_losses(
-    losses_fn: Callable[..., Any] | SplitLosses,
+    losses_fn: LossFunction | Sequence[LossFunction],
     shared: PyTree,
     specific: PyTree,
     *,
     axis_name: str | None = None,
 ) -> Array:
     """The losses `[T]` of the whole batch, without gradients."""
-    function = losses_module.whole_function(losses_fn)
-    out = losses_module.as_task_losses(function(shared, specific))
-    return forward.means(out.sums, out.counts, Reduce(axis_name)).losses
+
+    def one(part: LossFunction) -> forward.Means:
+        out = losses_module.as_task_losses(
+            losses_module.whole_function(part)(shared, specific)
+        )
+        return forward.means(out.sums, out.counts, Reduce(axis_name))
+
+    return forward.mean_over_samples([one(p) for p in _parts(losses_fn)]).losses
 
 
-class _Decision(NamedTuple):
-    """What a method made of its statistic."""
+def _parts(losses_fn: LossFunction | Sequence[LossFunction]) -> list[LossFunction]:
+    # A SplitLosses is a tuple too.
+    several = isinstance(losses_fn, list | tuple) and not isinstance(
+        losses_fn, SplitLosses
+    )
+    return list(losses_fn) if several else [losses_fn]  # type: ignore[arg-type, list-item]
 
-    direction: PyTree  # of the shared parameters, summed over the devices
-    heads: Array  # [T], weights of the task-specific parameters
-    weights: Array  # [T]
-    state: Any
-    gramian: Array | None
+
+def _check_place(method: base.Method, at: str, parts: Sequence[LossFunction]) -> None:
+    if at not in ("parameters", "representation"):
+        raise ValueError(
+            f"statistics at {at!r} were asked for; the places are 'parameters' and "
+            "'representation'"
+        )
+    if at == "parameters" or isinstance(method, base.LossWeighting):
+        return
+    why = None
+    if not isinstance(parts[0], SplitLosses):
+        why = (
+            "this loss function has no single shared representation: it is not a "
+            "SplitLosses(encode, losses)"
+        )
+    elif len(parts) > 1:
+        why = (
+            "this method compares gradients of different examples, which have no "
+            "representation in common"
+        )
+    elif isinstance(method, base.GradientAggregator) and not method.at_representation:
+        why = (
+            "this method remembers gradients from step to step, and the representation "
+            "of the next batch is another variable"
+        )
+    elif isinstance(method, base.GramianWeighting) and method.where is not None:
+        why = "this method looks at a part of the shared parameters"
+    if why is not None:
+        raise ValueError(
+            f"at='representation' was asked for, but {why}. Use at='parameters', which "
+            "works with every method, or a method that sees the losses alone"
+        )
 
 
 def _one_backward(
     method: base.LossWeighting,
-    losses_fn: Callable[..., Any] | SplitLosses,
+    losses_fn: LossFunction,
     shared: PyTree,
     specific: PyTree,
     state: Any,
@@ -156,9 +197,10 @@ def _one_backward(
 
     def weighted_loss(shared: PyTree, specific: PyTree) -> tuple[Array, Any]:
         out = losses_module.as_task_losses(function(shared, specific))
-        batch = forward.means(jax.lax.stop_gradient(out.sums), out.counts, reduce)
+        sums = jax.lax.stop_gradient(out.sums)
+        batch = forward.means(sums, out.counts, reduce, out.kpi)
         weights, new_state = method.update(
-            batch.losses, state, mask=batch.present, **extra
+            batch.losses, state, mask=batch.present, kpi=batch.kpi, **extra
         )
         weights = jax.lax.stop_gradient(jnp.where(batch.present, weights, 0))
         # This device's part of Σ_t w_t L_t; the parts are summed after the pass.
@@ -170,82 +212,27 @@ def _one_backward(
     )
     batch, weights, new_state, collections = aux
     shared_grads, specific_grads = reduce.sum(grads)
-    decision = _Decision(shared_grads, weights, weights, new_state, None)
+    decision = decide.Decision(shared_grads, weights, weights, new_state)
     return _finish(decision, specific_grads, batch, collections)
 
 
-def _at_parameters(
-    method: base.GramianWeighting | base.GradientAggregator,
-    passed: forward.Pass,
-    state: Any,
-    reduce: Reduce,
-    extra: dict[str, Any],
-) -> _Decision:
-    """T backward passes of the trunk, and the method on their result."""
-    jacobian = reduce.sum(jax.vmap(passed.trunk_vjp)(passed.cotangents))
-    if isinstance(method, base.GramianWeighting):
-        gramian = tree.gramian(jacobian)
-        weights, heads, state = _weigh(method, gramian, passed.batch, state, extra)
-        return _Decision(
-            tree.combine(weights, jacobian), heads, weights, state, gramian
-        )
-    batch = passed.batch
-    direction, heads, state = method.update(
-        jacobian, state, losses=batch.losses, mask=batch.present, **extra
-    )
-    return _Decision(direction, heads, heads, state, None)
-
-
-def _at_representation(
-    method: base.GramianWeighting | base.GradientAggregator,
-    passed: forward.Pass,
-    state: Any,
-    reduce: Reduce,
-    extra: dict[str, Any],
-) -> _Decision:
-    """The method on the cotangents at the representation, then one trunk traversal."""
-    cotangents, batch = passed.cotangents, passed.batch
-    if isinstance(method, base.GramianWeighting):
-        # The rows of different devices are different coordinates of one gradient.
-        gramian = reduce.sum(tree.gramian(cotangents))
-        weights, heads, state = _weigh(method, gramian, batch, state, extra)
-        at_z = tree.combine(weights, cotangents)
-    else:
-        whole, heads, state = method.update(
-            reduce.gather(cotangents, axis=1),
-            state,
-            losses=batch.losses,
-            mask=batch.present,
-            primal=reduce.gather(passed.representation, axis=0),
-            **extra,
-        )
-        at_z = reduce.own_part(whole, passed.representation)
-        weights, gramian = heads, None
-    direction = reduce.sum(passed.trunk_vjp(at_z))
-    return _Decision(direction, heads, weights, state, gramian)
-
-
-def _weigh(
-    method: base.GramianWeighting,
-    gramian: Array,
-    batch: forward.Means,
-    state: Any,
-    extra: dict[str, Any],
-) -> tuple[Array, Array, Any]:
-    """Weights of the tasks, weights of the heads, state."""
-    weights, state = method.update(
-        gramian, state, losses=batch.losses, mask=batch.present, **extra
-    )
-    weights = jnp.where(batch.present, weights, 0)
-    return weights, weights if method.weigh_heads else jnp.ones_like(weights), state
+def _heads(weights: Array, passes: Sequence[forward.Pass], reduce: Reduce) -> PyTree:
+    """The gradients of the task-specific parameters, over all parts of the batch."""
+    grads = [p.heads_vjp(weights) for p in passes]
+    mean = jax.tree.map(lambda *parts: sum(parts) / len(parts), *grads)
+    return reduce.sum(mean)
 
 
 def _finish(
-    decision: _Decision,
+    decision: decide.Decision,
     specific_grads: PyTree,
     batch: forward.Means,
     collections: PyTree,
 ) -> Gradients:
+    checked = decision._replace(state=None, gramian=None, held=None)
+    finite = tree.all_finite((batch.losses, checked, specific_grads))
+    if decision.gramian is not None and decision.held is not None:
+        finite &= tree.all_finite(decision.gramian) | decision.held
     return Gradients(
         shared=decision.direction,
         specific=specific_grads,
@@ -255,7 +242,5 @@ def _finish(
         state=decision.state,
         collections=collections,
         gramian=decision.gramian,
-        finite=tree.all_finite(
-            (batch.losses, decision._replace(state=None), specific_grads)
-        ),
+        finite=finite,
     )

@@ -23,6 +23,9 @@ class TaskLosses(NamedTuple):
     sums: Array  # [T] float32
     counts: Array  # [T] float32, labelled examples (or their total class weight)
     collections: PyTree = None  # new mutable state of the model, e.g. batch statistics
+    kpi: Array | None = (
+        None  # [T] sums, over the same counts, of an indicator in [0, 1]
+    )
 
 
 class Encoded(NamedTuple):
@@ -57,6 +60,7 @@ def as_task_losses(out: Any) -> TaskLosses:
         return out._replace(
             sums=out.sums.astype(dtype),
             counts=jax.lax.stop_gradient(out.counts.astype(dtype)),
+            kpi=None if out.kpi is None else jax.lax.stop_gradient(out.kpi),
         )
     losses = jnp.asarray(out)
     if losses.ndim != 1:

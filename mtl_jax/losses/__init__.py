@@ -5,6 +5,7 @@ class weights and uneven device splits all divide by the right number.
 """
 
 from mtl_jax.losses.base import Loss as Loss
+from mtl_jax.losses.base import kpi_per_example as kpi_per_example
 from mtl_jax.losses.base import safe_labels as safe_labels
 from mtl_jax.losses.cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
 from mtl_jax.losses.cross_entropy import softmax_cross_entropy as softmax_cross_entropy

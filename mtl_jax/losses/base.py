@@ -22,6 +22,9 @@ class Loss(NamedTuple):
     check_outputs: Callable[..., None]
     """`(output_shape, label_shape, *, task | None)`: static shapes, with the batch
     axis; safe to call while tracing."""
+    hits: Callable[[Array, Array], Array] | None = None
+    """`(outputs, labels) -> [B]` in [0, 1]: how right each example is; `None` where
+    only the loss tells."""
 
 
 def safe_labels(labels: Array, mask: Array | None) -> Array:
@@ -43,6 +46,25 @@ def safe_labels(labels: Array, mask: Array | None) -> Array:
         return labels
     mask = jnp.reshape(jnp.asarray(mask, bool), (-1,) + (1,) * (labels.ndim - 1))
     return jnp.where(mask, labels, jnp.zeros((), labels.dtype))
+
+
+def kpi_per_example(loss: Loss, outputs: Array, labels: Array, values: Array) -> Array:
+    """A performance indicator in [0, 1], larger is better, for methods that ask.
+
+    The hits of a classification, else `exp(−loss)`.
+
+    Args:
+        loss: of the task.
+        outputs: `[B, ...]`.
+        labels: `[B, ...]`.
+        values: `[B]`, the loss of each example.
+
+    Returns:
+        `[B]` float32.
+    """
+    if loss.hits is not None:
+        return loss.hits(outputs, labels)
+    return jnp.exp(-jnp.maximum(values, 0))
 
 
 def mean_per_example(values: Array) -> Array:

@@ -107,7 +107,11 @@ def softmax_cross_entropy(
             labels, bad, present, task, f"classes must lie in [0, {top})", fix
         )
 
-    return Loss(name, per_example, check_labels, check_outputs)
+    def hits(outputs: Array, labels: Array) -> Array:
+        right = jnp.argmax(outputs, axis=-1) == labels
+        return base.mean_per_example(right.astype(jnp.float32))
+
+    return Loss(name, per_example, check_labels, check_outputs, hits)
 
 
 def sigmoid_cross_entropy(
@@ -182,4 +186,9 @@ def sigmoid_cross_entropy(
         )
         checks.refuse(labels, bad, present, task, what, fix)
 
-    return Loss(name, per_example, check_labels, check_outputs)
+    def hits(outputs: Array, labels: Array) -> Array:
+        outputs = jnp.asarray(outputs).reshape(labels.shape)
+        right = (outputs > 0) == (labels > 0.5)
+        return base.mean_per_example(right.astype(jnp.float32))
+
+    return Loss(name, per_example, check_labels, check_outputs, hits)

@@ -21,9 +21,8 @@ def training_row(
     task_list: Sequence[tasks.Task],
 ) -> Row:
     """Means since the last row; losses and weights without the tasks' own weights."""
-    losses, weights, steps = jax.device_get(
-        (totals.losses, totals.weights, totals.steps)
-    )
+    totals = jax.device_get(totals)
+    losses, weights, steps = totals.losses, totals.weights, totals.steps
     row: Row = {"step": step, "epoch": epoch, "split": "train"}
     for t, task in enumerate(task_list):
         if steps[t]:
@@ -32,6 +31,9 @@ def training_row(
     if output.gramian is not None:
         gramian, present = jax.device_get((output.gramian, output.present))
         row.update(diagnostics.summary(gramian, present))
+    if output.solver is not None and totals.solver_calls:
+        row["solver_iterations"] = float(totals.solver_iterations / totals.solver_calls)
+        row["solver_failures"] = int(totals.solver_failures)
     row["skipped_steps"] = int(output.skipped)
     return row
 

@@ -21,6 +21,9 @@ class Totals:
     losses: Array  # [T] float32
     weights: Array  # [T] float32
     steps: Array  # [T] int32, steps in which the task had labels
+    solver_iterations: Array  # [] int32
+    solver_failures: Array  # [] int32, calls of a solver that did not converge
+    solver_calls: Array  # [] int32
 
 
 @jax.tree_util.register_dataclass
@@ -127,4 +130,7 @@ def empty_totals(num_tasks: int) -> Totals:
         losses=jnp.zeros(num_tasks, base.state_dtype()),
         weights=jnp.zeros(num_tasks, base.state_dtype()),
         steps=jnp.zeros(num_tasks, jnp.int32),
+        solver_iterations=jnp.zeros((), jnp.int32),
+        solver_failures=jnp.zeros((), jnp.int32),
+        solver_calls=jnp.zeros((), jnp.int32),
     )

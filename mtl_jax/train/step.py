@@ -23,6 +23,7 @@ class StepOutput(NamedTuple):
     weights: Array  # [T] float32; of the heads, for a `GradientAggregator`
     present: Array  # [T] bool
     gramian: Array | None  # [T, T] for a `GramianWeighting`
+    solver: base.SolverReport | None  # of this step, where the method has a solver
     finite: Array  # [] bool; false: the step was skipped
     skipped: Array  # [] int32, skipped steps so far
     skipped_in_a_row: Array  # [] int32
@@ -83,13 +84,12 @@ def make_train_step(
         >>> output.losses.tolist(), round(float(state.shared), 6)
         ([0.0, 4.0], 0.6)
     """
-    needs_epoch = isinstance(method, base.LossWeighting) and method.needs_epoch
-    if needs_epoch and steps_per_epoch is None:
+    if method.needs_epoch and steps_per_epoch is None:
         raise ValueError(
-            "this method looks at the mean losses of whole epochs, and "
-            "steps_per_epoch is not given; pass make_train_step(…, "
-            "steps_per_epoch=…) (1 makes every step an epoch)"
+            "this method counts epochs, and steps_per_epoch is not given; pass "
+            "make_train_step(…, steps_per_epoch=…) (1 makes every step an epoch)"
         )
+    samples = getattr(method, "num_samples", 1)
     devices = data_parallel.resolve(parallel, devices)
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -102,17 +102,20 @@ def make_train_step(
         if axis_name is not None:
             index = jax.lax.axis_index(axis_name)
             model_key = jax.random.fold_in(model_key, index)
-        bound = bind(
-            losses_fn,
-            batch,
-            key=model_key,
-            collections=state.collections,
-            axis_name=axis_name,
-        )
+        parts = [
+            bind(
+                losses_fn,
+                part,
+                key=model_key if samples == 1 else jax.random.fold_in(model_key, i),
+                collections=state.collections,
+                axis_name=axis_name,
+            )
+            for i, part in enumerate(cut(batch, samples))
+        ]
         epoch = None if steps_per_epoch is None else state.step // steps_per_epoch
         new = engine.gradients(
             method,
-            bound,
+            parts,
             state.shared,
             state.specific,
             state.weighting,
@@ -132,7 +135,7 @@ def make_train_step(
         shared, specific = optax.apply_updates(params, updates)
         weighting = new.state
         if method.observe is not None:
-            after = engine.evaluate_losses(bound, shared, specific, axis_name=axis_name)
+            after = engine.evaluate_losses(parts, shared, specific, axis_name=axis_name)
             observed = method.observe(new.losses, after, weighting, mask=new.present)
             weighting = tree.select(tree.all_finite(after), observed, weighting)
         moved = (
@@ -166,6 +169,7 @@ def make_train_step(
             weights=new.weights,
             present=new.present,
             gramian=new.gramian,
+            solver=base.solver_report(new.state),
             finite=finite,
             skipped=next_state.skipped,
             skipped_in_a_row=next_state.skipped_in_a_row,
@@ -179,6 +183,31 @@ def make_train_step(
         return run(state, batch)
 
     return placed
+
+
+def cut(batch: Batch, samples: int) -> list[Batch]:
+    """The batch in parts, as equal as can be, one a sample.
+
+    Raises:
+        ValueError: fewer examples than samples.
+
+    Example:
+        >>> [part["x"].tolist() for part in cut({"x": jnp.arange(4)}, 2)]
+        [[0, 1], [2, 3]]
+    """
+    if samples == 1:
+        return [batch]
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if size < samples:
+        raise ValueError(
+            f"this method takes {samples} independent samples a step, and a device has "
+            f"{size} examples; choose a larger batch"
+        )
+    ends = [size * i // samples for i in range(samples + 1)]
+    return [
+        jax.tree.map(lambda a, i=i: a[ends[i] : ends[i + 1]], batch)
+        for i in range(samples)
+    ]
 
 
 def bind(
@@ -247,10 +276,17 @@ def _average(collections: PyTree, axis_name: str | None) -> PyTree:
 
 def _add(totals: Totals, new: engine.Gradients, finite: Array) -> Totals:
     counted = new.present & finite
+    report = base.solver_report(new.state)
+    if report is None:
+        report = base.no_report()
     return Totals(
         losses=totals.losses + _where(counted, new.losses, totals.losses),
         weights=totals.weights + _where(counted, new.weights, totals.weights),
         steps=totals.steps + counted,
+        solver_iterations=totals.solver_iterations
+        + jnp.where(finite, report.iterations, 0),
+        solver_failures=totals.solver_failures + (finite & ~report.converged),
+        solver_calls=totals.solver_calls + finite,
     )
 
 

@@ -2,11 +2,15 @@
 
 from mtl_jax.weighting.aggregate import Aggregation as Aggregation
 from mtl_jax.weighting.aggregate import aggregate as aggregate
+from mtl_jax.weighting.base import AnyMethod as AnyMethod
+from mtl_jax.weighting.base import BilevelProblem as BilevelProblem
+from mtl_jax.weighting.base import BilevelWeighting as BilevelWeighting
 from mtl_jax.weighting.base import EmptyState as EmptyState
 from mtl_jax.weighting.base import GradientAggregator as GradientAggregator
 from mtl_jax.weighting.base import GramianWeighting as GramianWeighting
 from mtl_jax.weighting.base import LossWeighting as LossWeighting
 from mtl_jax.weighting.base import Method as Method
+from mtl_jax.weighting.base import SolverReport as SolverReport
 from mtl_jax.weighting.registry import METHODS as METHODS
 from mtl_jax.weighting.registry import Description as Description
 from mtl_jax.weighting.registry import describe as describe

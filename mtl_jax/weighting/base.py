@@ -1,4 +1,4 @@
-"""The three kinds of method, and the contract they share.
+"""The kinds of method, and the contract they share.
 
 With `losses, vjp = jax.vjp(losses_fn, params)` and `losses [T]`, the task weights
 are the cotangent of the loss vector: `grads = vjp(weights)`. Methods differ in the
@@ -12,6 +12,9 @@ kind                  sees                           cost of a step
                                                      the representation
 `GradientAggregator`  the task gradients, a pytree   T backward passes and the
                       with a leading T               memory of T gradients
+`BilevelWeighting`    losses on validation data      a step of the optimizer,
+                      after a step of the            differentiated; a train step
+                      optimizer                      of its own
 ===================== ============================== ==========================
 
 Each is a `NamedTuple` of pure functions, and each method is a factory of one. Rules
@@ -21,12 +24,16 @@ for every `init` and `update`:
   update;
 - `update` takes the keywords it needs from the list below and swallows the rest;
 - randomness comes from `key` alone; no host call, no collective, no Python branch on
-  a value; numeric hyper-parameters may be tracers.
+  a value; numeric hyper-parameters may be tracers;
+- a method with a solver keeps a `SolverReport` of its last call in its state, where
+  the metrics find it.
 
 Keywords that the engine passes to every `update`:
 
 =========  ==========================================================
 `losses`   `[T]` float32, for kinds that do not take them anyway
+`kpi`      `[T]` float32 in [0, 1], larger is better (the accuracy of a
+           classification task), or `None` where the loss function tells none
 `key`      a PRNG key, the same on all devices
 `mask`     `[T]` bool, false for a task without a label in this batch:
            its loss and gradient are zero and its weight must be zero
@@ -40,13 +47,39 @@ Keywords that the engine passes to every `update`:
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 
 from mtl_jax.typing import Array
 
+HeadWeights: TypeAlias = bool | Callable[[Any], Array]
+"""What the task-specific parameters of task t get beside the gradient of its loss:
+`w_t` (true), 1 (false), or element t of a function of the state after `update`."""
+
 
 class EmptyState(NamedTuple):
     """The state of a method without memory."""
+
+
+class SolverReport(NamedTuple):
+    """How the last call of a solver went."""
+
+    iterations: Array  # [] int32
+    converged: Array  # [] bool
+
+
+class SolverState(NamedTuple):
+    """The state of a method that remembers nothing but how its solver fared."""
+
+    solver: SolverReport
+
+
+class Held(NamedTuple):
+    """What a method that does not look at every step has in hand."""
+
+    due: Array  # [] bool, this step needs a new Gramian
+    weights: Array  # [T], those to use where it does not
+    state: Any  # the next state where the weights are used again
 
 
 class LossWeighting(NamedTuple):
@@ -60,12 +93,14 @@ class LossWeighting(NamedTuple):
             -> state`, called with the losses of the same batch before and after
             the parameter update; `None` spares that second forward pass.
         needs_epoch: whether the method means nothing without the keyword `epoch`.
+        weigh_heads: the weights of the task-specific parameters, see `HeadWeights`.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
     observe: Callable[..., Any] | None = None
     needs_epoch: bool = False
+    weigh_heads: HeadWeights = True
 
 
 class GramianWeighting(NamedTuple):
@@ -75,40 +110,138 @@ class GramianWeighting(NamedTuple):
         init: `(num_tasks, params=None) -> state`.
         update: `(gramian [T, T], state, *, losses=None, key=None, mask=None, **extra)
             -> (weights [T], state)`.
-        weigh_heads: whether the task-specific parameters of task t get `w_t` (true)
-            or 1 (false) times the gradient of its loss.
+        weigh_heads: the weights of the task-specific parameters, see `HeadWeights`.
         observe: as for `LossWeighting`.
+        num_samples: S, independent parts of the batch. With `S > 1` the matrix is
+            `J_1 J_2ᵀ` of the first two parts, not symmetric, and the weights are
+            applied to the gradients of the last one.
+        needs_epoch: as for `LossWeighting`.
+        where: `(task_grads) -> task_grads`, the part of the shared parameters that
+            the Gramian is taken over; `None` for all of them. The weights apply to
+            all of them whatever it is.
+        hold: `(state) -> Held`, for a method that does not look at every step; the
+            engine then makes a Gramian on the steps that are due only.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
-    weigh_heads: bool = False
+    weigh_heads: HeadWeights = False
     observe: Callable[..., Any] | None = None
+    num_samples: int = 1
+    needs_epoch: bool = False
+    where: Callable[[Any], Any] | None = None
+    hold: Callable[[Any], Held] | None = None
 
 
 class GradientAggregator(NamedTuple):
     """A method that needs the task gradients themselves.
 
     Attributes:
-        init: `(num_tasks, params=None) -> state`.
+        init: `(num_tasks, params=None) -> state`; `params` is like one task's
+            gradient.
         update: `(task_grads, state, *, losses=None, key=None, mask=None, primal=None,
             **extra) -> (direction, head_weights [T], state)`; `task_grads` has
             leaves `[T, ...]`, `direction` the same leaves without T.
         observe: as for `LossWeighting`.
+        needs_epoch: as for `LossWeighting`.
+        at_representation: whether the method has a meaning where the gradients are
+            those of the representation of one batch; one that remembers gradients
+            from step to step has none.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
     observe: Callable[..., Any] | None = None
+    needs_epoch: bool = False
+    at_representation: bool = True
+
+
+class BilevelProblem(NamedTuple):
+    """What a bilevel method may ask of the model, the data and the optimizer."""
+
+    params: Any  # the pytree (shared, specific)
+    train_losses: Callable[[Any], Array]  # params -> [T], on the training batch
+    validation_losses: Callable[[Any], Array]  # params -> [T], on the validation batch
+    descend: Callable[[Any, Any], Any]
+    """`(params, grads) -> params` after one step of the run's optimizer from its
+    present state, momentum and weight decay included; differentiable."""
+
+
+class BilevelWeighting(NamedTuple):
+    """A method that learns the task weights from validation losses.
+
+    Attributes:
+        init: `(num_tasks, params=None) -> state`; params are the pair
+            `(shared, specific)`.
+        update: `(problem, state, *, key=None, mask=None, **extra)
+            -> (grads, weights [T], state)`; `grads` is like `problem.params` and goes
+            to the optimizer.
+        needs_epoch: as for `LossWeighting`.
+    """
+
+    init: Callable[..., Any]
+    update: Callable[..., Any]
+    needs_epoch: bool = False
 
 
 Method: TypeAlias = LossWeighting | GramianWeighting | GradientAggregator
+"""The kinds that the engine runs, in one train step."""
+
+AnyMethod: TypeAlias = Method | BilevelWeighting
 
 
 def no_state(num_tasks: int, params: Any = None) -> EmptyState:
     """The `init` of a method without memory."""
     del num_tasks, params
     return EmptyState()
+
+
+def no_report() -> SolverReport:
+    """The report of a solver that has not been called."""
+    return SolverReport(jnp.zeros((), jnp.int32), jnp.ones((), bool))
+
+
+def solver_state(num_tasks: int, params: Any = None) -> SolverState:
+    """The `init` of a method that remembers nothing but how its solver fared."""
+    del num_tasks, params
+    return SolverState(no_report())
+
+
+def solver_report(state: Any) -> SolverReport | None:
+    """The reports in a state as one: most iterations, all converged; `None` if none.
+
+    Example:
+        >>> solver_report(EmptyState()) is None
+        True
+        >>> int(solver_report(solver_state(2)).iterations)
+        0
+    """
+    found = [
+        leaf
+        for leaf in jax.tree.leaves(
+            state, is_leaf=lambda node: isinstance(node, SolverReport)
+        )
+        if isinstance(leaf, SolverReport)
+    ]
+    if not found:
+        return None
+    return SolverReport(
+        jnp.max(jnp.stack([jnp.max(r.iterations) for r in found])),
+        jnp.all(jnp.stack([jnp.all(r.converged) for r in found])),
+    )
+
+
+def head_weights(rule: HeadWeights, weights: Array, state: Any) -> Array:
+    """The weights of the task-specific parameters, `[T]`.
+
+    Args:
+        rule: `weigh_heads` of a method.
+        weights: `[T]`, of the shared parameters.
+        state: of the method, after its update.
+    """
+    if callable(rule):
+        return rule(state)
+    return weights if rule else jnp.ones_like(weights)
 
 
 def state_dtype() -> jnp.dtype:

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from mtl_jax.errors import unknown_name
-from mtl_jax.solvers import min_norm, precision
+from mtl_jax.solvers import min_norm, nonnegative_qp, precision
 from mtl_jax.typing import Array
 from mtl_jax.weighting import base
 
@@ -22,7 +22,8 @@ def mgda(
     weights sum to 1. With a normaliser the problem is solved for `g_t / c_t`, with
     `c_t = ‖g_t‖` ("l2"), `L_t` ("loss") or `L_t ‖g_t‖` ("loss+"), and the weights are
     applied to the raw gradients, as in the authors' code. At the representation this is
-    MGDA-UB. Heads get weight 1. No state.
+    MGDA-UB. Heads get weight 1.
+    State: the solver's report.
 
     Args:
         normalize: "none", "l2", "loss" or "loss+"; the last two need positive losses
@@ -63,7 +64,9 @@ def mgda(
         return losses if normalize == "loss" else losses * norms
 
     @precision.in_float64
-    def solve(gramian: Array, losses: Array | None, mask: Array) -> Array:
+    def solve(
+        gramian: Array, losses: Array | None, mask: Array
+    ) -> nonnegative_qp.Solution:
         c = normalizer(gramian, losses)
         scale = jnp.where(c > 0, 1 / jnp.where(c > 0, c, 1), 0)
         if losses is not None and normalize.startswith(
@@ -72,17 +75,19 @@ def mgda(
             scale = jnp.where((losses <= 0) & mask, jnp.nan, scale)
         return min_norm.min_norm_point(
             gramian * scale[:, None] * scale[None, :], mask
-        ).x
+        )
 
     def update(
         gramian: Array,
-        state: base.EmptyState,
+        state: base.SolverState,
         *,
         losses: Array | None = None,
         mask: Array | None = None,
         **extra: object,
-    ) -> tuple[Array, base.EmptyState]:
-        del extra
-        return solve(gramian, losses, base.keep_mask(mask, gramian.shape[0])), state
+    ) -> tuple[Array, base.SolverState]:
+        del extra, state
+        found = solve(gramian, losses, base.keep_mask(mask, gramian.shape[0]))
+        report = base.SolverReport(found.iterations, found.converged)
+        return found.x, base.SolverState(report)
 
-    return base.GramianWeighting(base.no_state, update)
+    return base.GramianWeighting(base.solver_state, update)
