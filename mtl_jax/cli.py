@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mtl_jax import weighting
 from mtl_jax._version import __version__
 
 
@@ -117,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     _checkpoint_option(sub)
     _set_option(sub)
 
-    command("methods", _methods, "list the weighting methods")
+    sub = command("methods", _methods, "list the weighting methods, or explain one")
+    sub.add_argument("name", nargs="?", help="print all there is to read of this one")
+    sub.add_argument("--markdown", action="store_true", help="as a Markdown table")
 
     sub = command("data", _data, "list, prepare or describe data sets")
     actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -258,14 +259,14 @@ def _read_inputs(path: Path) -> Any:
 
 
 def _methods(options: argparse.Namespace) -> int:
-    del options
-    rows = [weighting.describe(name) for name in weighting.METHODS]
-    names = max(len(r.name) for r in rows)
-    kinds = max(len(r.kind) for r in rows)
-    costs = max(len(r.cost) for r in rows)
-    print(f"{'name':<{names}}  {'kind':<{kinds}}  {'cost':<{costs}}  paper")
-    for r in rows:
-        print(f"{r.name:<{names}}  {r.kind:<{kinds}}  {r.cost:<{costs}}  {r.paper}")
+    from mtl_jax.weighting import tables
+
+    if options.name is not None:
+        print(tables.page(options.name))
+    elif options.markdown:
+        print(tables.markdown_table())
+    else:
+        print(tables.text_table())
     return 0
 
 

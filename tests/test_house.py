@@ -11,6 +11,7 @@ import pytest
 
 import mtl_jax
 from mtl_jax import weighting
+from mtl_jax.weighting import citations, tables
 
 PACKAGE = Path(mtl_jax.__file__).parent
 ROOT = PACKAGE.parent
@@ -183,15 +184,32 @@ def test_a_method_is_documented(name):
     assert "    >>> " in text
     found = weighting.describe(name)
     assert found.summary
+    assert "?" not in found.heads, "say 'Heads get …' in the docstring"
     # A method that has no paper says so, and why.
-    year = re.search(r"\b(19|20)\d\d\b", found.paper)
-    assert year or found.paper.startswith("None: "), found.paper
+    year = re.search(r"\b(19|20)\d\d\b", found.reference)
+    assert year or found.reference.startswith("None: "), found.reference
 
 
 @pytest.mark.parametrize("name", weighting.METHODS)
-def test_a_method_has_a_row_in_the_readme(name):
-    lines = (ROOT / "README.md").read_text().splitlines()
-    assert any(line.startswith(f"| `{name}`") for line in lines)
+def test_a_method_can_be_cited(name):
+    if name in citations.FOLKLORE:
+        with pytest.raises(ValueError, match="no paper of its own"):
+            weighting.citation(name)
+        return
+    entry = weighting.citation(name)
+    assert re.match(rf"@\w+{{{name},\n", entry)
+    for part in ("author = {", "title = {", "year = {"):
+        assert part in entry
+    # The docstring and the entry name the same first author.
+    author = weighting.describe(name).paper.split(" and ")[0].split(" et al")[0]
+    author = author.rstrip("0123456789 ")
+    assert author in weighting.describe(name).reference
+
+
+def test_the_table_of_methods_in_the_readme_is_the_one_that_the_command_prints():
+    text = (ROOT / "README.md").read_text()
+    for row in tables.markdown_table().splitlines():
+        assert row in text, "run `mtl-jax methods --markdown` and paste it"
 
 
 def undocumented(node, prefix=""):

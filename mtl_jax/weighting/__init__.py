@@ -11,9 +11,10 @@ from mtl_jax.weighting.base import GramianWeighting as GramianWeighting
 from mtl_jax.weighting.base import LossWeighting as LossWeighting
 from mtl_jax.weighting.base import Method as Method
 from mtl_jax.weighting.base import SolverReport as SolverReport
+from mtl_jax.weighting.catalogue import Description as Description
+from mtl_jax.weighting.catalogue import describe as describe
+from mtl_jax.weighting.citations import citation as citation
 from mtl_jax.weighting.registry import METHODS as METHODS
-from mtl_jax.weighting.registry import Description as Description
-from mtl_jax.weighting.registry import describe as describe
 from mtl_jax.weighting.registry import dwa as dwa
 from mtl_jax.weighting.registry import equal as equal
 from mtl_jax.weighting.registry import famo as famo

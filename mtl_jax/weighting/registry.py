@@ -1,11 +1,9 @@
 """Every method by name."""
 
-import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
 from mtl_jax import factories
-from mtl_jax.errors import unknown_name
 from mtl_jax.weighting import base
 from mtl_jax.weighting.gramian_based.mgda import mgda
 from mtl_jax.weighting.gramian_based.pcgrad import pcgrad
@@ -33,22 +31,6 @@ METHODS: dict[str, Callable[..., base.Method]] = {
 }
 """Name to factory; the name is the one of the method's paper in snake case."""
 
-_COSTS = {
-    base.LossWeighting: "1 backward pass",
-    base.GramianWeighting: "T backward passes, or 1 at the representation",
-    base.GradientAggregator: "T backward passes, T gradients in memory",
-}
-
-
-class Description(NamedTuple):
-    """What the table of methods says of one of them."""
-
-    name: str
-    kind: str
-    cost: str
-    summary: str
-    paper: str
-
 
 def make(name: str, **hyperparameters: Any) -> base.Method:
     """Build a method by name.
@@ -72,20 +54,3 @@ def make(name: str, **hyperparameters: Any) -> base.Method:
         mean 'normalize'? Known: normalize.
     """
     return factories.make("method", METHODS, name, hyperparameters)
-
-
-def describe(name: str) -> Description:
-    """The row of a method in the table of methods, from its factory's docstring."""
-    if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
-    factory = METHODS[name]
-    text = inspect.getdoc(factory) or ""
-    kind = get_type_hints(factory)["return"]
-    paper = text.partition("References:\n")[2].partition("\n\n")[0]
-    return Description(
-        name=name,
-        kind=kind.__name__,
-        cost=_COSTS[kind] + (" + 1 forward pass" if "`observe`" in text else ""),
-        summary=text.partition("\n")[0].rstrip("."),
-        paper=" ".join(paper.split()).rstrip("."),
-    )
