@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from mtl_jax import weighting
 
+_MADE: dict[str, weighting.Method] = {}
+
 
 class Row(NamedTuple):
     """One method in the test table."""
@@ -25,29 +27,50 @@ class Row(NamedTuple):
     """No task's gradient has a negative product with the direction."""
     homogeneous: bool = True
     """The direction scales with the Jacobian."""
+    scale_free: bool = True
+    """Where it does not, it keeps its direction, up to length."""
+    stationary: bool = False
+    """The direction is zero exactly where the point is Pareto stationary."""
+    duplicates: bool = False
+    """With every task there twice, the direction is the same, up to length."""
+    equivariant: bool = True
+    """Renaming the tasks renames the weights."""
+    min_tasks: int = 1
+    rounding: tuple[str, ...] = ()
+    """Jacobians of the bank at which float32 cannot form the Gramian well enough."""
 
     def make(self, **more: Any) -> weighting.Method:
-        """The method as the contract suite calls it."""
-        return weighting.make(self.name, **{**self.hyper, **more})
+        """The method as the contract suite calls it.
+
+        The same object for the same hyper-parameters: what one test has compiled, the
+        next one uses.
+        """
+        key = f"{self.name} {more}"
+        if not all(isinstance(value, str | int | float) for value in more.values()):
+            return weighting.make(self.name, **{**self.hyper, **more})
+        if key not in _MADE:
+            _MADE[key] = weighting.make(self.name, **{**self.hyper, **more})
+        return _MADE[key]
 
     def make_fixed(self) -> weighting.Method:
         """The method without randomness."""
         return self.make(**self.fixed)
 
+    def make_for(self, num_tasks: int) -> weighting.Method:
+        """Without randomness, for that number of tasks."""
+        if self.name == "static":
+            return weighting.static(jnp.arange(1.0, num_tasks + 1))
+        return self.make_fixed()
+
 
 TABLE = (
-    Row("equal"),
-    Row("static", hyper={"weights": jnp.arange(1.0, 5.0)}),
+    Row("equal", duplicates=True),
+    Row("static", hyper={"weights": jnp.arange(1.0, 6.0)}, equivariant=False),
     Row("uw", tuned={"s_init": 0.3, "sgd_lr": 0.1}),
     Row("dwa", tuned={"temperature": 1.5}),
     Row("rlw", random=True),
     Row("famo", tuned={"w_lr": 0.1, "gamma": 1e-3, "min_losses": 0.1}),
-    Row("mgda", non_conflicting=True),
+    Row("mgda", non_conflicting=True, stationary=True, duplicates=True),
     Row("pcgrad", fixed={"order": "ascending"}),
     Row("graddrop", tuned={"leak": 0.3}, random=True),
 )
-
-
-def num_tasks(row: Row) -> int | None:
-    """The number of tasks that the row's hyper-parameters fix, if they do."""
-    return len(row.hyper["weights"]) if "weights" in row.hyper else None

@@ -8,7 +8,7 @@ from method_table import TABLE
 
 from mtl_jax import checkpoint, weighting
 
-T, P = 4, 12
+T, P = 5, 12
 KEY = jax.random.key(7)
 
 
@@ -57,14 +57,15 @@ def test_state_is_stable_and_the_step_compiles_once(row):
         traces.append(1)
         return apply(method, jacobian, losses, state, key, epoch=epoch)
 
-    for i in range(5):
+    for i in range(60):
         jacobian, losses = problem(i)
         key = jax.random.fold_in(KEY, i)
-        direction, state = step(jacobian, losses, state, key, jnp.int32(i // 2))
+        direction, state = step(jacobian, losses, state, key, jnp.int32(i // 6))
         assert describe(state) == before
         assert direction.shape == (P,)
         assert direction.dtype == jnp.float32
         assert np.all(np.isfinite(direction))
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
     assert len(traces) == 1
     assert not any(weak for _, _, weak in before[0]), "give dtypes in init"
 
@@ -97,7 +98,7 @@ def test_numeric_hyper_parameters_may_be_tracers(row):
     if not row.tuned:
         pytest.skip("this method has no numeric hyper-parameter")
     jacobian, losses = problem()
-    fall = jnp.array([0.9, 0.5, 1.0, 0.7])
+    fall = jnp.array([0.9, 0.5, 1.0, 0.7, 1.1])
     for name, value in row.tuned.items():
 
         def run(value, name=name):
@@ -152,11 +153,12 @@ def test_checkpoint_round_trip_in_mid_sequence(row, tmp_path):
     np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("t", [1, 4])
+@pytest.mark.parametrize("t", [1, 5])
 def test_an_absent_task_is_left_out(row, t):
     """Its weight is zero and the others are weighed as if it were not there."""
     if row.name == "static":
         pytest.skip("static weights belong to a fixed number of tasks")
+    t = t if t >= row.min_tasks else row.min_tasks
     method = row.make_fixed()
     jacobian, losses = problem(1, t)
     where = 2 if t > 1 else t
@@ -217,7 +219,11 @@ def test_no_task_at_all_gives_zero(row):
 
 @pytest.mark.parametrize("t", [1, 2, 40, 128])
 def test_any_number_of_tasks(row, t):
-    method = weighting.static(jnp.ones(t)) if row.name == "static" else row.make()
+    if t < row.min_tasks:
+        with pytest.raises(ValueError, match="tasks"):
+            row.make_for(t).init(t)
+        return
+    method = row.make_for(t)
     jacobian, losses = problem(2, t)
     direction, _ = apply(method, jacobian, losses, method.init(t))
     assert np.all(np.isfinite(direction))
@@ -243,7 +249,7 @@ def test_no_two_methods_agree_on_a_generic_jacobian():
         state = method.init(T)
         for i in range(4):  # far enough for methods that begin like another
             direction, state = apply(method, jacobian, losses * 0.9**i, state, epoch=i)
-            losses = losses * jnp.array([0.9, 1.0, 0.95, 1.05])
+            losses = losses * jnp.array([0.9, 1.0, 0.95, 1.05, 0.8])
         seen[row.name] = np.asarray(direction)
         losses = problem(11)[1]
     names = list(seen)
