@@ -468,14 +468,31 @@ def test_a_checkpoint_of_another_model_shows_which_leaves_differ(fails):
 
 
 def test_methods_lists_them_all(mtl_jax):
-    head, *lines = mtl_jax("methods").out.splitlines()
-    assert head.split() == ["name", "kind", "cost", "paper"]
+    table, legend = mtl_jax("methods").out.split("\n\n")
+    head, *lines = table.splitlines()
+    columns = re.split(r"  +", head)
+    assert columns == [
+        *("method", "sees", "backward passes", "gradients held", "state", "heads"),
+        *("validation data", "paper"),
+    ]
     assert [line.split()[0] for line in lines] == list(weighting.METHODS)
-    at = [head.index(word) for word in ("kind", "cost", "paper")]
+    at = [head.index(word) for word in columns]
     for line in lines:
         cells = [line[a:b].strip() for a, b in zip(at, [*at[1:], None], strict=True)]
-        assert cells[0] in ("LossWeighting", "GramianWeighting", "GradientAggregator")
-        assert "backward pass" in cells[1] and len(cells[2]) > 10
+        assert all(cells)
+        assert cells[1] in ("loss", "Gramian", "gradients", "bilevel")
+        assert cells[6] == ("yes" if cells[1] == "bilevel" else "no")
+    assert "mtl-jax methods NAME" in legend
+
+
+def test_methods_explains_one(mtl_jax):
+    page = mtl_jax("methods", "pcgrad").out
+    assert page.startswith("pcgrad(order")
+    for part in ("Algorithm 1", "Example:", "backward passes: T", "@inproceedings{"):
+        assert part.lower() in page.lower()
+    error = mtl_jax("methods", "pcgrda", status=2).err
+    assert "Did you mean 'pcgrad'?" in error
+    assert "| `uw` | loss |" in mtl_jax("methods", "--markdown").out
 
 
 def test_data_commands(mtl_jax, tmp_path):

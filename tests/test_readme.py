@@ -1,4 +1,4 @@
-"""Every command and code block of the README runs as it stands."""
+"""Every command and code block of the README and docs runs as it stands."""
 
 import os
 import re
@@ -13,6 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
+DOCS = {
+    f"{path.stem}-{i}": text
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    for i, text in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.S))
+}
 COMMANDS = [
     line
     for language, text in BLOCKS
@@ -64,10 +69,14 @@ def test_the_two_promised_commands_are_there():
     assert "pip install -e '\\.\\[test\\]' && pytest" in ci
 
 
-@pytest.mark.parametrize("index", range(len(PYTHON)))
-def test_python_blocks(index, tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [*PYTHON, *DOCS.values()],
+    ids=[*(f"README-{i}" for i in range(len(PYTHON))), *DOCS],
+)
+def test_python_blocks(text, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", PYTHON[index]],
+        [sys.executable, "-c", text],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,
