@@ -54,3 +54,20 @@ def test_integers_and_none_pass_through():
     a, n, nothing = double(jnp.float32(1), jnp.int32(3), None)
     assert (a.dtype, n.dtype, nothing) == (jnp.float32, jnp.int32, None)
     assert not jax.config.jax_enable_x64
+
+
+def test_in_the_dtype_of_the_program_nothing_is_widened():
+    seen = []
+
+    @precision.in_float64
+    def look(x):
+        seen.append(x.dtype)
+        return x
+
+    one = jnp.ones(2, jnp.float32)
+    look(one)
+    with precision.in_the_dtype_of_the_program():
+        jax.jit(lambda x: look(x))(one)
+        jax.vmap(look)(one[None])
+    look(one)
+    assert [str(d) for d in seen] == ["float64", "float32", "float32", "float64"]
