@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, checks
 
 _FLOOR = 1e-8
 
@@ -44,6 +44,10 @@ def famo(
         A `LossWeighting` with `observe`. Losses must be positive (above
         `min_losses`).
 
+    Raises:
+        ValueError: a hyper-parameter out of its range. `init` raises it for
+            `min_losses` of another length.
+
     Example:
         >>> method = famo()
         >>> before, after = jnp.array([1.0, 4.0]), jnp.array([0.5, 4.0])
@@ -62,16 +66,20 @@ def famo(
     The authors' code has three different defaults of γ (1e-5, 1e-3, 1e-2) and stores
     the moments of Adam outside its checkpoint; here they are part of the state.
     """
+    checks.number("famo", "w_lr", w_lr, above=0)
+    checks.number("famo", "gamma", gamma, at_least=0)
+    checks.number("famo", "min_losses", min_losses)
     adam = optax.chain(optax.add_decayed_weights(gamma), optax.adam(w_lr))
 
     def gap(losses: Array) -> Array:
-        return jnp.maximum(losses - min_losses, 0) + _FLOOR
+        return jnp.maximum(losses - jnp.asarray(min_losses), 0) + _FLOOR
 
     def softmax(logits: Array, keep: Array) -> Array:
         return jnp.where(keep, jax.nn.softmax(jnp.where(keep, logits, -jnp.inf)), 0)
 
     def init(num_tasks: int, params: object = None) -> FAMOState:
         del params
+        checks.one_or_per_task("famo", "min_losses", min_losses, num_tasks)
         logits = jnp.zeros(num_tasks, base.state_dtype())
         return FAMOState(logits, adam.init(logits))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, checks
 
 
 def static(weights: Sequence[float] | Array) -> base.LossWeighting:
@@ -20,6 +20,9 @@ def static(weights: Sequence[float] | Array) -> base.LossWeighting:
         A `LossWeighting`. Its `init` raises `ValueError` where the number of weights
         is not the number of tasks.
 
+    Raises:
+        ValueError: a weight that is not a finite number.
+
     Example:
         >>> from mtl_jax.weighting import aggregate
         >>> jacobian = jnp.array([[1.0, 0.0], [0.0, 2.0]])
@@ -29,6 +32,7 @@ def static(weights: Sequence[float] | Array) -> base.LossWeighting:
     References:
         None: the weighted sum is older than the field.
     """
+    checks.number("static", "weights", weights)
     given = jnp.asarray(weights)
 
     def init(num_tasks: int, params: object = None) -> base.EmptyState:

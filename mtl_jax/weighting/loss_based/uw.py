@@ -7,7 +7,7 @@ import optax
 
 from mtl_jax.errors import unknown_name
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, checks
 
 
 class UWState(NamedTuple):
@@ -45,7 +45,7 @@ def uw(
         (up to what the optimizer does with a zero gradient).
 
     Raises:
-        ValueError: unknown variant.
+        ValueError: unknown variant; a hyper-parameter out of its range.
 
     Example:
         >>> method = uw()
@@ -68,6 +68,8 @@ def uw(
     factors = {"regression": 0.5, "classification": 1.0}
     if variant not in factors:
         raise unknown_name("variant of uw", variant, factors)
+    checks.number("uw", "s_init", s_init)
+    checks.number("uw", "sgd_lr", sgd_lr, above=0)
     factor = factors[variant]
     plain_descent = optimizer is None
     optimizer = optax.sgd(sgd_lr) if optimizer is None else optimizer
