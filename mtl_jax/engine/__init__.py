@@ -1,5 +1,6 @@
 """The per-task gradient engine: no model library, no method, knows both."""
 
+from mtl_jax.engine.bilevel import bilevel_gradients as bilevel_gradients
 from mtl_jax.engine.gradients import Gradients as Gradients
 from mtl_jax.engine.gradients import evaluate_losses as evaluate_losses
 from mtl_jax.engine.gradients import gradients as gradients

@@ -1,5 +1,6 @@
 """Collectives over the data-parallel axis."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,16 @@ class Reduce(NamedTuple):
     def sum(self, value: PyTree) -> PyTree:
         """The sum over the devices."""
         return value if self.axis_name is None else jax.lax.psum(value, self.axis_name)
+
+    def replicated(self, value: PyTree) -> PyTree:
+        """A value that is equal on all devices, with derivatives that are so too.
+
+        `sum(f(replicated(x)))` is then a function of one x, of which JAX's own
+        derivatives are right, forward, reverse and of any order. (Alone, the transpose
+        of a sum over N devices is that sum, and a device's gradient is N times that of
+        its part of the batch; here the mean over the devices follows.)
+        """
+        return value if self.axis_name is None else _replicated(value, self.axis_name)
 
     def gather(self, value: PyTree, axis: int) -> PyTree:
         """The devices' arrays, one behind the other along `axis`."""
@@ -37,3 +48,15 @@ class Reduce(NamedTuple):
             value,
             like,
         )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _replicated(value: PyTree, axis_name: str) -> PyTree:
+    del axis_name
+    return value
+
+
+@_replicated.defjvp
+def _mean_tangent(axis_name: str, primals: tuple, tangents: tuple) -> tuple:
+    # As the tangents are equal too, this is the identity; its transpose is not.
+    return primals[0], jax.lax.pmean(tangents[0], axis_name)

@@ -36,8 +36,7 @@ def from_losses(
     weights, state = method.update(
         batch.losses, state, mask=batch.present, kpi=batch.kpi, **extra
     )
-    weights = jnp.where(batch.present, weights, 0)
-    heads = base.head_weights(method.weigh_heads, weights, state)
+    weights, heads = _of_present(method, weights, state, batch)
     return Decision(_weighted(passed, weights, reduce), heads, weights, state)
 
 
@@ -63,11 +62,8 @@ def at_parameters(
         return Decision(direction, heads, heads, state)
 
     def look(state: Any) -> Decision:
-        jacobian = reduce.sum(jax.vmap(passed.trunk_vjp)(passed.cotangents))
-        if method.where is None:
-            gramian = tree.gramian(jacobian)
-        else:
-            gramian = tree.gramian(method.where(jacobian))
+        jacobian = reduce.sum(_part(method, passed))
+        gramian = tree.gramian(jacobian)
         weights, heads, state = _weigh(method, gramian, batch, state, extra)
         if method.where is None:
             direction = tree.combine(weights, jacobian)
@@ -75,7 +71,7 @@ def at_parameters(
             direction = _weighted(passed, weights, reduce)
         return Decision(direction, heads, weights, state, gramian, jnp.array(False))
 
-    return _or_hold(method, look, passed, state, reduce)
+    return _or_hold(method, look, passed, batch, state, reduce)
 
 
 def at_representation(
@@ -108,7 +104,7 @@ def at_representation(
         direction = _weighted(passed, weights, reduce)
         return Decision(direction, heads, weights, state, gramian, jnp.array(False))
 
-    return _or_hold(method, look, passed, state, reduce)
+    return _or_hold(method, look, passed, batch, state, reduce)
 
 
 def from_samples(
@@ -127,43 +123,57 @@ def from_samples(
     batch = forward.mean_over_samples([p.batch for p in passes])
 
     def look(state: Any) -> Decision:
-        one, two = (reduce.sum(jax.vmap(p.trunk_vjp)(p.cotangents)) for p in passes[:2])
-        if method.where is not None:
-            one, two = method.where(one), method.where(two)
+        one, two = (reduce.sum(_part(method, p)) for p in passes[:2])
         gramian = tree.cross_gramian(one, two)
+        # A task may be absent from one part of the batch alone, and counts as absent.
+        both = batch.present[:, None] & batch.present[None, :]
+        gramian = jnp.where(both, gramian, 0)
         weights, heads, state = _weigh(method, gramian, batch, state, extra)
         direction = _weighted(passes[-1], weights, reduce)
         return Decision(direction, heads, weights, state, gramian, jnp.array(False))
 
-    return _or_hold(method, look, passes[-1], state, reduce)
+    return _or_hold(method, look, passes[-1], batch, state, reduce)
 
 
 def _or_hold(
     method: base.GramianWeighting,
     look: Any,
     passed: forward.Pass,
+    batch: forward.Means,
     state: Any,
     reduce: Reduce,
 ) -> Decision:
     """`look(state)`, or on the steps between the weights that the method holds."""
     if method.hold is None:
         return look(state)
-    t = passed.batch.losses.shape[0]
+    t = batch.losses.shape[0]
     held = method.hold(state)
 
     def again(_: Any) -> Decision:
-        weights = jnp.where(passed.batch.present, held.weights, 0)
-        dtype = passed.batch.losses.dtype
-        return Decision(
-            direction=_weighted(passed, weights, reduce),
-            heads=base.head_weights(method.weigh_heads, weights, held.state),
-            weights=weights,
-            state=held.state,
-            gramian=jnp.full((t, t), jnp.nan, dtype),
-            held=jnp.array(True),
+        weights, heads = _of_present(method, held.weights, held.state, batch)
+        gramian = jnp.full((t, t), jnp.nan)
+        direction = _weighted(passed, weights, reduce)
+        return like_losses(
+            Decision(direction, heads, weights, held.state, gramian, jnp.array(True))
         )
 
-    return jax.lax.cond(held.due, look, again, state)
+    def like_losses(decision: Decision) -> Decision:
+        """The same dtypes on both sides, whatever methods and states have."""
+        assert decision.gramian is not None
+        dtype = batch.losses.dtype
+        return decision._replace(
+            heads=decision.heads.astype(dtype),
+            weights=decision.weights.astype(dtype),
+            gramian=decision.gramian.astype(dtype),
+        )
+
+    return jax.lax.cond(held.due, lambda s: like_losses(look(s)), again, state)
+
+
+def _part(method: base.GramianWeighting, passed: forward.Pass) -> PyTree:
+    """The task gradients of this device that the Gramian is made of."""
+    jacobian = jax.vmap(passed.trunk_vjp)(passed.cotangents)
+    return jacobian if method.where is None else method.where(jacobian)
 
 
 def _weigh(
@@ -177,9 +187,20 @@ def _weigh(
     weights, state = method.update(
         gramian, state, losses=batch.losses, mask=batch.present, kpi=batch.kpi, **extra
     )
+    weights, heads = _of_present(method, weights, state, batch)
+    return weights, heads, state
+
+
+def _of_present(
+    method: base.LossWeighting | base.GramianWeighting,
+    weights: Array,
+    state: Any,
+    batch: forward.Means,
+) -> tuple[Array, Array]:
+    """Weights of the tasks and of the heads, zero for absent tasks."""
     weights = jnp.where(batch.present, weights, 0)
     heads = base.head_weights(method.weigh_heads, weights, state)
-    return weights, jnp.where(batch.present, heads, 0), state
+    return weights, jnp.where(batch.present, heads, 0)
 
 
 def _weighted(passed: forward.Pass, weights: Array, reduce: Reduce) -> PyTree:

@@ -157,25 +157,35 @@ class GradientAggregator(NamedTuple):
 
 
 class BilevelProblem(NamedTuple):
-    """What a bilevel method may ask of the model, the data and the optimizer."""
+    """What a bilevel method may ask of the model, the data and the optimizer.
+
+    Losses are of the whole batch, over all devices; their derivatives too, in forward
+    and reverse mode and of any order. A task without labels has loss 0.
+    """
 
     params: Any  # the pytree (shared, specific)
+    optimizer: Any  # the present state of the run's optimizer
+    losses: Array  # [T], training losses at `params`
+    backward: Callable[[Array], Any]
+    """`weights [T] -> grads` like `params`: the gradient of the weighted training loss
+    at `params`, which costs a backward pass and no forward pass. Linear in the weights,
+    and to be differentiated with respect to them."""
     train_losses: Callable[[Any], Array]  # params -> [T], on the training batch
     validation_losses: Callable[[Any], Array]  # params -> [T], on the validation batch
-    descend: Callable[[Any, Any], Any]
-    """`(params, grads) -> params` after one step of the run's optimizer from its
-    present state, momentum and weight decay included; differentiable."""
+    validation_mask: Array  # [T] bool, the task has a label in the validation batch
+    descend: Callable[[Any, Any, Any, Array], tuple[Any, Any]]
+    """`(params, grads, optimizer, loss) -> (params, optimizer)`: one step of the run's
+    optimizer, momentum and weight decay included; differentiable where it is."""
 
 
 class BilevelWeighting(NamedTuple):
     """A method that learns the task weights from validation losses.
 
     Attributes:
-        init: `(num_tasks, params=None) -> state`; params are the pair
-            `(shared, specific)`.
+        init: `(num_tasks, params=None) -> state`.
         update: `(problem, state, *, key=None, mask=None, **extra)
             -> (grads, weights [T], state)`; `grads` is like `problem.params` and goes
-            to the optimizer.
+            to the optimizer. `mask` is of the training batch.
         needs_epoch: as for `LossWeighting`.
     """
 

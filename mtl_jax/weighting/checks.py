@@ -45,7 +45,8 @@ def number(
         return
     limits = " and ".join(f"{text} {b}" for text, b, _ in bounds if b is not None)
     asked = f"a number, {limits}" if limits else "a number"
-    raise ValueError(f"{method} was given {name}={value!r}; it must be {asked}")
+    which = "each" if array.ndim else "it"
+    raise ValueError(f"{method} was given {name}={value!r}; {which} must be {asked}")
 
 
 def integer(method: str, name: str, value: Any, *, at_least: int) -> None:
@@ -95,6 +96,24 @@ def per_task(
             "give one number a task, in the order of the tasks"
         )
     return array
+
+
+def one_or_per_task(
+    method: str, name: str, value: float | Sequence[float] | Array, num_tasks: int
+) -> Array:
+    """A number that holds for all tasks, or one a task; as a vector `[T]`.
+
+    Raises:
+        ValueError: a vector of another length.
+
+    Example:
+        >>> one_or_per_task("dtp", "gamma", 2, 3).tolist()
+        [2.0, 2.0, 2.0]
+    """
+    array = jnp.asarray(value)
+    if array.ndim == 0:
+        array = jnp.broadcast_to(array, (num_tasks,))
+    return per_task(method, name, array, num_tasks)
 
 
 def preference(

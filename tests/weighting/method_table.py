@@ -63,6 +63,9 @@ class Row(NamedTuple):
         return self.make_fixed()
 
 
+BILEVEL = ("auto_lambda", "moml", "forum")
+"""Methods that need more than a matrix; their contract is in test_bilevel.py."""
+
 TABLE = (
     Row("equal", duplicates=True),
     Row("static", hyper={"weights": jnp.arange(1.0, 6.0)}, equivariant=False),
@@ -70,7 +73,39 @@ TABLE = (
     Row("dwa", tuned={"temperature": 1.5}),
     Row("rlw", random=True),
     Row("famo", tuned={"w_lr": 0.1, "gamma": 1e-3, "min_losses": 0.1}),
+    Row("imtl_l", tuned={"s_init": 0.3, "sgd_lr": 0.1}, duplicates=True),
+    Row("si", duplicates=True),
+    Row("gls", duplicates=True),
+    Row("stch", hyper={"mu": 0.2}, tuned={"mu": 0.1}),
+    Row("stch_mtl", hyper={"warmup_epochs": 1}, tuned={"mu": 0.3}, duplicates=True),
+    Row("tchebycheff", duplicates=True),
+    Row("cosmos", tuned={"lambda_": 0.5}, duplicates=True),
+    Row("pbi", tuned={"theta": 0.5, "reference": 0.1, "eps": 0.1}, duplicates=True),
+    Row("preference", tuned={"alpha": 0.7}, random=True),
+    Row("dtp", tuned={"gamma": 0.5, "alpha": 0.2}, duplicates=True),
+    Row("focal", tuned={"gamma": 0.5}, duplicates=True),
     Row("mgda", non_conflicting=True, stationary=True, duplicates=True),
     Row("pcgrad", fixed={"order": "ascending"}),
+    Row("gradvac", fixed={"order": "ascending"}, tuned={"beta": 0.3, "eps": 0.1}),
+    Row("imtl_g", duplicates=True, rounding=("conflicting",)),
+    Row("config", duplicates=True),
+    Row("aligned_mtl", duplicates=True),
+    Row("upgrad", non_conflicting=True, stationary=True, duplicates=True),
+    Row("dualproj", non_conflicting=True, stationary=True, duplicates=True),
+    Row("cagrad", tuned={"c": 0.3}, duplicates=True),
+    Row(
+        "nash_mtl",
+        tuned={"max_norm": 0.5},
+        non_conflicting=True,
+        homogeneous=False,
+        duplicates=True,
+    ),
+    Row(
+        "fairgrad",
+        tuned={"alpha": 0.7},
+        non_conflicting=True,
+        homogeneous=False,
+        duplicates=True,
+    ),
     Row("graddrop", tuned={"leak": 0.3}, random=True),
 )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import TABLE
+from method_table import BILEVEL, TABLE
 
 from mtl_jax import checkpoint, weighting
 
@@ -43,7 +43,7 @@ def describe(tree):
 
 
 def test_the_table_has_every_method():
-    assert sorted(row.name for row in TABLE) == sorted(weighting.METHODS)
+    assert sorted([*(row.name for row in TABLE), *BILEVEL]) == sorted(weighting.METHODS)
 
 
 def test_state_is_stable_and_the_step_compiles_once(row):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax.typing import Array, PyTree
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, checks
 
 
 def graddrop(leak: float | Sequence[float] | Array = 0.0) -> base.GradientAggregator:
@@ -28,7 +28,7 @@ def graddrop(leak: float | Sequence[float] | Array = 0.0) -> base.GradientAggreg
         A `GradientAggregator` that needs the keyword `key`.
 
     Raises:
-        ValueError: no key.
+        ValueError: a leak out of [0, 1], or another number of them than tasks; no key.
 
     Example:
         >>> from mtl_jax.weighting import aggregate
@@ -44,6 +44,12 @@ def graddrop(leak: float | Sequence[float] | Array = 0.0) -> base.GradientAggreg
     One published re-implementation reverses the meaning of the leak; here it is the
     paper's.
     """
+    checks.number("graddrop", "leak", leak, at_least=0, at_most=1)
+
+    def init(num_tasks: int, params: object = None) -> base.EmptyState:
+        del params
+        checks.one_or_per_task("graddrop", "leak", leak, num_tasks)
+        return base.EmptyState()
 
     def one_leaf(grads: Array, primal: Array | None, key: Array, kept: Array) -> Array:
         wide = grads.astype(jnp.promote_types(grads.dtype, jnp.float32))
@@ -84,4 +90,4 @@ def graddrop(leak: float | Sequence[float] | Array = 0.0) -> base.GradientAggreg
         heads = base.keep_mask(mask, t).astype(jnp.float32)
         return jax.tree.unflatten(treedef, direction), heads, state
 
-    return base.GradientAggregator(base.no_state, update)
+    return base.GradientAggregator(init, update)

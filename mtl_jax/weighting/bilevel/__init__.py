@@ -1,0 +1,1 @@
+"""Methods that learn the task weights from validation losses, one paper a file."""

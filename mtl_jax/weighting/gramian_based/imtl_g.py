@@ -1,0 +1,84 @@
+"""Impartial multi-task learning, the gradient part (IMTL-G)."""
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax.solvers import min_norm, nonnegative_qp, precision, spectrum
+from mtl_jax.typing import Array
+from mtl_jax.weighting import base
+
+
+def imtl_g() -> base.GramianWeighting:
+    """Give the direction the same projection on every task gradient.
+
+    The weights sum to 1 and `d · g_t / ‖g_t‖` is the same for all t: with
+    `n_t = ‖g_t‖`, `w = G⁺ n / (1ᵀ G⁺ n)`, where `G⁺` is the pseudo-inverse. Weights may
+    be negative, and large where `1ᵀ G⁺ n` is small. Heads get weight 1. State: the
+    solver's report.
+
+    Returns:
+        A `GramianWeighting`.
+
+    Example:
+        >>> from mtl_jax.weighting import aggregate
+        >>> result = aggregate(imtl_g(), jnp.array([[1.0, 0.0], [0.0, 3.0]]))
+        >>> [round(float(w), 4) for w in result.weights]
+        [0.75, 0.25]
+        >>> [round(float(d), 4) for d in result.direction]
+        [0.75, 0.75]
+
+    References:
+        Liu, Li, Kuang, Xue, Chen, Yang, Liao and Zhang, Towards Impartial Multi-task
+        Learning, ICLR 2021.
+
+    The paper's formula inverts a matrix of differences of gradients and has no answer
+    where they are dependent. For independent gradients the one here is the same; for
+    dependent ones, where the equations have no exact solution or many, it is the one of
+    least squares and least length. A task with zero gradient has no direction and gets
+    weight 0. Where `1ᵀ G⁺ n = 0` to within rounding, for example for two opposite
+    gradients, no finite weights exist. The shortest vector of the convex hull takes
+    their place, as in mgda, and the report says `converged = False`. At a Pareto
+    stationary point that vector is zero, which is the one direction whose projections
+    are the same there.
+    """
+
+    def update(
+        gramian: Array,
+        state: base.SolverState,
+        *,
+        mask: Array | None = None,
+        **extra: object,
+    ) -> tuple[Array, base.SolverState]:
+        del extra, state
+        rounding = float(jnp.finfo(gramian.dtype).eps)
+
+        @precision.in_float64
+        def solve(gramian: Array, mask: Array) -> nonnegative_qp.Solution:
+            norms = jnp.sqrt(jnp.where(mask, jnp.diagonal(gramian), 0))
+            v = spectrum.pinv_solve(gramian, norms, rounding, mask)
+            total = jnp.sum(v)
+            count = jnp.sum(mask, dtype=jnp.int32)
+            # The part of the norms that a direction can give, and the sum of v.
+            attained = norms @ (gramian @ v) > count * rounding * (norms @ norms)
+            sums = jnp.abs(total) > 16 * count * rounding * jnp.sum(jnp.abs(v))
+            defined = attained & sums
+            found = nonnegative_qp.Solution(
+                v / jnp.where(defined, total, 1), jnp.int32(0), jnp.array(True)
+            )
+            return jax.lax.cond(
+                defined, lambda: found, lambda: _undefined(gramian, norms, mask)
+            )
+
+        found = solve(gramian, base.keep_mask(mask, gramian.shape[0]))
+        report = base.SolverReport(found.iterations, found.converged)
+        return found.x, base.SolverState(report)
+
+    return base.GramianWeighting(base.solver_state, update)
+
+
+def _undefined(gramian: Array, norms: Array, mask: Array) -> nonnegative_qp.Solution:
+    """The weights of the shortest vector; converged only where no task is there."""
+    moving = mask & (norms > 0)
+    among = jnp.where(jnp.any(moving), moving, mask)
+    found = min_norm.min_norm_point(gramian, among)
+    return found._replace(converged=~jnp.any(mask))
