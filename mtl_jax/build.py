@@ -25,7 +25,7 @@ class Parts(NamedTuple):
 
     tasks: tuple[tasks.Task, ...]
     model: models.Model
-    method: weighting.Method
+    method: weighting.AnyMethod
 
 
 def build(config: settings.Config) -> Parts:

@@ -67,6 +67,7 @@ def train_run(
     _check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
     dataset = build.build_data(config)
+    checks.check_bilevel(parts.method, dataset, config.method.at)
     _write_record(config, parts, workdir, dataset, command)
     steps_per_epoch = data.Batches(
         len(dataset.train), config.train.batch_size, seed=config.seed

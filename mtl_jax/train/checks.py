@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import jax
 
-from mtl_jax import data, models, tasks
+from mtl_jax import data, models, tasks, weighting
 from mtl_jax.errors import unknown_name
 from mtl_jax.train.state import TrainState
 
@@ -87,6 +87,57 @@ def check_labels(task_list: Sequence[tasks.Task], dataset: data.Dataset) -> None
         if source is not None and hasattr(source, "labels"):
             where = f"the {name} split of {dataset.name}"
             tasks.check_labels(task_list, source.labels, source.masks, where)
+
+
+def check_bilevel(method: weighting.AnyMethod, dataset: data.Dataset, at: str) -> None:
+    """Check that a method that learns from validation data gets some.
+
+    Raises:
+        ValueError: no validation split, or another place than the parameters.
+    """
+    if not isinstance(method, weighting.BilevelWeighting):
+        return
+    if dataset.validation is None:
+        raise ValueError(
+            "this method learns the task weights from validation data while it "
+            f"trains, and {dataset.name} has no validation split. Hold a part of the "
+            "training split out: data.validation_fraction=0.1 in the settings, "
+            "load(…, validation_fraction=0.1), or from_arrays(…, "
+            "fractions=(0.8, 0.1, 0.1))"
+        )
+    if at != "parameters":
+        raise ValueError(
+            f"at={at!r} was asked for, but this method looks at losses after a step of "
+            "the parameters. Use at='parameters'"
+        )
+
+
+def validation_batches(
+    method: weighting.AnyMethod,
+    dataset: data.Dataset,
+    batch_size: int,
+    num_devices: int,
+    seed: int,
+) -> data.Batches | None:
+    """The order of the validation data in training; `None` where they take no part.
+
+    The batches are as large as those of the training data, or as the split allows.
+
+    Raises:
+        ValueError: fewer examples than devices.
+    """
+    if not isinstance(method, weighting.BilevelWeighting):
+        return None
+    assert dataset.validation is not None  # check_bilevel
+    count = len(dataset.validation)
+    size = min(batch_size, count // num_devices * num_devices)
+    if not size:
+        raise ValueError(
+            f"the validation split of {dataset.name} has {count} examples, from which "
+            f"{num_devices} devices cannot learn the task weights; hold more out, or "
+            "use parallel='jit'"
+        )
+    return data.Batches(count, size, seed=seed)
 
 
 def best_metric(

@@ -17,6 +17,7 @@ from mtl_jax import parallel as data_parallel
 from mtl_jax.errors import unknown_name
 from mtl_jax.train import checks, evaluation, interrupt, restoring, rows
 from mtl_jax.train import state as states
+from mtl_jax.train.bilevel_step import VALIDATION, make_bilevel_step
 from mtl_jax.train.guard import Guard
 from mtl_jax.train.result import FitResult
 from mtl_jax.train.step import make_train_step
@@ -36,7 +37,7 @@ def fit(
     task_list: Sequence[tasks.Task],
     data: data_module.Dataset,
     *,
-    method: str | weighting.Method = "equal",
+    method: str | weighting.AnyMethod = "equal",
     optimizer: optax.GradientTransformation | None = None,
     epochs: int = 10,
     batch_size: int = 64,
@@ -65,7 +66,10 @@ def fit(
         data: splits "train" and, where there are any, "validation" and "test"; each
             epoch is measured on the validation split (without one, on the test split,
             and then no best checkpoint is chosen).
-        method: a weighting method, or the name of one that needs no arguments.
+        method: a weighting method, or the name of one that needs no arguments. A
+            bilevel method learns from batches of the validation split in every step:
+            that split then takes part in training, and what is measured on it, the
+            best checkpoint included, is too good; the test split alone is unseen.
         optimizer: of all parameters; default: Adam with learning rate 1e-3.
         epochs: passes over the training split, of whole batches.
         batch_size: examples a step, over all devices.
@@ -110,11 +114,13 @@ def fit(
     # ---- set up -------------------------------------------------------------------
     model = model if isinstance(model, models.Model) else models.from_linen(model)
     method = weighting.make(method) if isinstance(method, str) else method
+    checks.check_bilevel(method, data, at)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     tasks.check_names(task_list)
     devices = data_parallel.resolve(parallel)
     data_parallel.check_divisible(batch_size, len(devices))
     batches = data_module.Batches(len(data.train), batch_size, seed=seed)
+    validation = checks.validation_batches(method, data, batch_size, len(devices), seed)
     steps_per_epoch = batches.steps_per_epoch
     last_step = epochs * steps_per_epoch
 
@@ -123,14 +129,12 @@ def fit(
         states.initial(model, method, optimizer, example, len(task_list), seed), devices
     )
     checks.check_labels(checks.with_widths(task_list, model, state, example), data)
-    step_fn = make_train_step(
-        objective.make_losses(model, task_list),
-        method,
-        optimizer,
-        at=at,
-        devices=devices,
-        steps_per_epoch=steps_per_epoch,
-    )
+    losses_fn = objective.make_losses(model, task_list)
+    places: Any = {"devices": devices, "steps_per_epoch": steps_per_epoch}
+    if isinstance(method, weighting.BilevelWeighting):
+        step_fn = make_bilevel_step(losses_fn, method, optimizer, **places)
+    else:
+        step_fn = make_train_step(losses_fn, method, optimizer, at=at, **places)
     evaluate = evaluation.make_evaluation(model, task_list, devices=devices)
     best, best_mode = checks.best_metric(best, task_list, data)
     # Without a validation split the test split is watched, and nothing chosen by it.
@@ -141,6 +145,7 @@ def fit(
         workdir,
         batches,
         [t.name for t in task_list],
+        validation=validation,
         keep_last=keep_last,
         best=best,
         best_mode=best_mode,
@@ -163,6 +168,9 @@ def fit(
         scores: Row = {}
         while step < last_step:
             batch = data.train.take(batches.indices(step))
+            if validation is not None:
+                second = data.split("validation").take(validation.indices(step))
+                batch = {**batch, VALIDATION: second}
             state, output = step_fn(state, batch)
             step, seen = step + 1, seen + batch_size
             epoch = -(-step // steps_per_epoch)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from mtl_jax.train.compiled import StepOutput
 from mtl_jax.train.restoring import Saver
-from mtl_jax.train.step import StepOutput
 
 
 class TrainingDiverged(RuntimeError):

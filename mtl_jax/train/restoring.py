@@ -22,6 +22,7 @@ class Saver:
         batches: the order of the data, whose position is saved and compared.
         task_names: the tasks in order, which are saved and compared: heads of equal
             shape would take each other's place without an error.
+        validation: the order of the validation data where they take part in training.
         keep_last: how many of the last checkpoints are kept.
         best: evaluation key of the best checkpoint, or `None`.
         best_mode: "max" or "min".
@@ -34,12 +35,16 @@ class Saver:
         batches: data.Batches,
         task_names: Sequence[str],
         *,
+        validation: data.Batches | None = None,
         keep_last: int,
         best: str | None,
         best_mode: Any,
         say: Callable[[str, str], None],
     ):
-        self._batches, self._say = batches, say
+        self._orders = {"position": batches}
+        if validation is not None:
+            self._orders["validation_position"] = validation
+        self._say = say
         self._task_names = list(task_names)
         self._checkpoints: Checkpoints | None = None
         self._lock: Lock | None = None
@@ -78,7 +83,8 @@ class Saver:
             self._say("warning", str(warning.message))
         if restored is None:
             return state
-        self._batches.check_position(restored.meta["position"])
+        for name, order in self._orders.items():
+            order.check_position(restored.meta.get(name, {}))
         if restored.meta["tasks"] != self._task_names:
             raise ValueError(
                 f"{self._checkpoints.path(restored.step)} is of the tasks "
@@ -104,7 +110,7 @@ class Saver:
             step,
             state,
             meta={
-                "position": self._batches.position(step),
+                **{name: order.position(step) for name, order in self._orders.items()},
                 "tasks": self._task_names,
             },
             metrics={k: v for k, v in scores.items() if isinstance(v, float)},

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from mtl_jax import diagnostics, tasks
+from mtl_jax.train.compiled import StepOutput
 from mtl_jax.train.state import Totals
-from mtl_jax.train.step import StepOutput
 
 Row = dict[str, Any]
 

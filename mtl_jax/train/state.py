@@ -47,7 +47,7 @@ def create(
     shared: PyTree,
     specific: PyTree,
     *,
-    method: base.Method,
+    method: base.AnyMethod,
     optimizer: optax.GradientTransformation,
     num_tasks: int,
     key: Array | int = 0,
@@ -95,7 +95,7 @@ def create(
 
 def initial(
     model: Model,
-    method: base.Method,
+    method: base.AnyMethod,
     optimizer: optax.GradientTransformation,
     example: PyTree,
     num_tasks: int,

@@ -3,30 +3,17 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from mtl_jax import engine, tree
-from mtl_jax import parallel as data_parallel
-from mtl_jax.train.state import Totals, TrainState
-from mtl_jax.typing import Array, Batch, PyTree
+from mtl_jax.train import compiled
+from mtl_jax.train.compiled import StepOutput
+from mtl_jax.train.state import TrainState
+from mtl_jax.typing import Batch, PyTree
 from mtl_jax.weighting import base
-
-
-class StepOutput(NamedTuple):
-    """What a step tells, beside the new state; equal on all devices."""
-
-    losses: Array  # [T] float32, before the update; 0 for a task without labels
-    weights: Array  # [T] float32; of the heads, for a `GradientAggregator`
-    present: Array  # [T] bool
-    gramian: Array | None  # [T, T] for a `GramianWeighting`
-    solver: base.SolverReport | None  # of this step, where the method has a solver
-    finite: Array  # [] bool; false: the step was skipped
-    skipped: Array  # [] int32, skipped steps so far
-    skipped_in_a_row: Array  # [] int32
 
 
 def make_train_step(
@@ -69,8 +56,10 @@ def make_train_step(
     Raises:
         ValueError: an unknown place or way to run; when called, a batch that does not
             divide by the number of devices, or what the loss function raises.
+        TypeError: a bilevel method, which has a step of its own.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from mtl_jax import train
         >>> from mtl_jax.weighting import make
         >>> def losses_fn(shared, specific, batch):
@@ -84,24 +73,12 @@ def make_train_step(
         >>> output.losses.tolist(), round(float(state.shared), 6)
         ([0.0, 4.0], 0.6)
     """
-    if method.needs_epoch and steps_per_epoch is None:
-        raise ValueError(
-            "this method counts epochs, and steps_per_epoch is not given; pass "
-            "make_train_step(…, steps_per_epoch=…) (1 makes every step an epoch)"
-        )
+    compiled.check_kind(method, base.Method, "make_bilevel_step")
+    compiled.check_epochs(method, "make_train_step", steps_per_epoch)
     samples = getattr(method, "num_samples", 1)
-    devices = data_parallel.resolve(parallel, devices)
-    optimizer = optax.with_extra_args_support(optimizer)
 
-    def step(
-        state: TrainState, batch: Batch, axis_name: str | None
-    ) -> tuple[TrainState, StepOutput]:
-        method_key, model_key = jax.random.split(
-            jax.random.fold_in(state.key, state.step)
-        )
-        if axis_name is not None:
-            index = jax.lax.axis_index(axis_name)
-            model_key = jax.random.fold_in(model_key, index)
+    def look(state: TrainState, batch: Batch, moment: compiled.Moment) -> compiled.Look:
+        model_key, axis_name = moment.model_key, moment.axis_name
         parts = [
             bind(
                 losses_fn,
@@ -112,77 +89,31 @@ def make_train_step(
             )
             for i, part in enumerate(cut(batch, samples))
         ]
-        epoch = None if steps_per_epoch is None else state.step // steps_per_epoch
         new = engine.gradients(
             method,
             parts,
             state.shared,
             state.specific,
             state.weighting,
-            key=method_key,
+            key=moment.method_key,
             at=at,
             axis_name=axis_name,
-            epoch=epoch,
+            epoch=moment.epoch,
             step=state.step,
         )
-        params = (state.shared, state.specific)
-        updates, opt_state = optimizer.update(
-            (new.shared, new.specific),
-            state.optimizer,
-            params,
-            value=jnp.sum(new.weights * new.losses),
-        )
-        shared, specific = optax.apply_updates(params, updates)
-        weighting = new.state
-        if method.observe is not None:
+
+        if method.observe is None:
+            return compiled.Look(new)
+        told = method.observe
+
+        def observe(shared: PyTree, specific: PyTree) -> Any:
             after = engine.evaluate_losses(parts, shared, specific, axis_name=axis_name)
-            observed = method.observe(new.losses, after, weighting, mask=new.present)
-            weighting = tree.select(tree.all_finite(after), observed, weighting)
-        moved = (
-            shared,
-            specific,
-            _average(_collections(new, state), axis_name),
-            opt_state,
-            weighting,
-        )
-        kept = (*params, state.collections, state.optimizer, state.weighting)
-        # A gradient may be finite and its square, in the optimizer, not.
-        finite = new.finite & tree.stays_finite(kept, moved)
-        shared, specific, collections, opt_state, weighting = tree.select(
-            finite, moved, kept
-        )
-        skip = jnp.where(finite, 0, 1)
-        next_state = TrainState(
-            step=state.step + 1,
-            shared=shared,
-            specific=specific,
-            collections=collections,
-            optimizer=opt_state,
-            weighting=weighting,
-            key=state.key,
-            skipped=state.skipped + skip,
-            skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
-            totals=_add(state.totals, new, finite),
-        )
-        return next_state, StepOutput(
-            losses=new.losses,
-            weights=new.weights,
-            present=new.present,
-            gramian=new.gramian,
-            solver=base.solver_report(new.state),
-            finite=finite,
-            skipped=next_state.skipped,
-            skipped_in_a_row=next_state.skipped_in_a_row,
-        )
+            observed = told(new.losses, after, new.state, mask=new.present)
+            return tree.select(tree.all_finite(after), observed, new.state)
 
-    run = data_parallel.wrap_step(step, devices)
+        return compiled.Look(new, observe)
 
-    def placed(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:
-        if state.step.sharding.device_set != set(devices):
-            state = data_parallel.place(state, devices)
-        return run(state, batch)
-
-    return placed
+    return compiled.compile_step(look, optimizer, parallel, devices, steps_per_epoch)
 
 
 def cut(batch: Batch, samples: int) -> list[Batch]:
@@ -192,6 +123,7 @@ def cut(batch: Batch, samples: int) -> list[Batch]:
         ValueError: fewer examples than samples.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> [part["x"].tolist() for part in cut({"x": jnp.arange(4)}, 2)]
         [[0, 1], [2, 3]]
     """
@@ -247,48 +179,3 @@ def _bind_one(
         return function(*params[:position], batch, **taken)
 
     return bound
-
-
-def _collections(new: engine.Gradients, state: TrainState) -> PyTree:
-    """The new mutable state, where the loss function returned one."""
-    if not jax.tree.leaves(new.collections):
-        return state.collections
-    before, after = map(jax.tree.structure, (state.collections, new.collections))
-    if str(before) != str(after):
-        raise ValueError(
-            f"the loss function returned collections of structure {after}; the state "
-            f"holds {before}. Return all of them, changed or not"
-        )
-    return new.collections
-
-
-def _average(collections: PyTree, axis_name: str | None) -> PyTree:
-    """Equal mutable state on all devices, whatever the model did."""
-    if axis_name is None:
-        return collections
-    return jax.tree.map(
-        lambda a: (
-            jax.lax.pmean(a, axis_name) if jnp.issubdtype(a.dtype, jnp.inexact) else a
-        ),
-        collections,
-    )
-
-
-def _add(totals: Totals, new: engine.Gradients, finite: Array) -> Totals:
-    counted = new.present & finite
-    report = base.solver_report(new.state)
-    if report is None:
-        report = base.no_report()
-    return Totals(
-        losses=totals.losses + _where(counted, new.losses, totals.losses),
-        weights=totals.weights + _where(counted, new.weights, totals.weights),
-        steps=totals.steps + counted,
-        solver_iterations=totals.solver_iterations
-        + jnp.where(finite, report.iterations, 0),
-        solver_failures=totals.solver_failures + (finite & ~report.converged),
-        solver_calls=totals.solver_calls + finite,
-    )
-
-
-def _where(counted: Array, values: Array, like: Array) -> Array:
-    return jnp.where(counted, values, 0).astype(like.dtype)

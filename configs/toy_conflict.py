@@ -1,0 +1,149 @@
+"""The toy problem of the CAGrad, Nash-MTL and FAMO papers, for every method at once.
+
+Command:
+
+    python configs/toy_conflict.py
+
+All methods from all five starts are one compiled program. It writes toy_conflict.png
+(the trajectories on the contours of the summed losses, with the exact Pareto front) and
+toy_conflict.json (end points, distances from the front, what was left out and why), and
+prints who reaches the front.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax.report import atomic, drawing
+from mtl_jax.research import toy_conflict
+
+LIMITS = ((-10.5, 10.5), (-10.5, 10.5))
+FRONT = "#D7191C"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=35_000, help="of Adam")
+    parser.add_argument("--scale", type=float, default=0.1, help="of the first loss")
+    parser.add_argument("--out", type=Path, default=Path("."), metavar="DIR")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
+    asked = parser.parse_args(arguments)
+    try:
+        choice = toy_conflict.choose(asked.methods)
+    except ValueError as error:
+        parser.error(str(error))
+    if asked.steps < 1 or not choice.methods:
+        parser.error(f"nothing to run: {asked.steps} steps, {len(choice.methods)} methods")
+    every = math.gcd(asked.steps, 50)
+    began = time.perf_counter()
+    with jax.enable_x64(True):  # rounding chooses the way in the valleys
+        paths = toy_conflict.run(
+            choice.methods, steps=asked.steps, scale=asked.scale, every=every
+        )
+    seconds = time.perf_counter() - began
+    result = {
+        "steps": asked.steps,
+        "scale": asked.scale,
+        "starts": [list(start) for start in toy_conflict.STARTS],
+        "on_front_within": toy_conflict.ON_FRONT,
+        "seconds": round(seconds, 1),
+        "methods": {
+            name: outcome(path, choice.hyper[name]) for name, path in paths.items()
+        },
+        "left_out": choice.left_out,
+    }
+    print(table(result))
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(asked.out / "toy_conflict.json") as file:
+        file.write_text(json.dumps(result, indent=1) + "\n")
+    picture = draw(paths, result, asked.out / "toy_conflict.png")
+    print(f"\n{len(paths)} methods, {asked.steps} steps, {seconds:.0f} s; see {picture}")
+
+
+def outcome(path: np.ndarray, hyper: dict[str, Any]) -> dict[str, Any]:
+    """Where the trajectories `[S, N, 2]` of a method end."""
+    ends = path[:, -1]
+    distance = toy_conflict.distance_to_front(ends)
+    return {
+        "hyper": hyper,
+        "ends": ends.tolist(),
+        "distance": distance.tolist(),
+        "on_front": (distance < toy_conflict.ON_FRONT).tolist(),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Who reaches the front from where, best first."""
+    starts = [f"({a:g}, {b:g})" for a, b in result["starts"]]
+    rows = [["method", "on the front", *starts]]
+    by_name = sorted(result["methods"].items(), key=lambda row: -sum(row[1]["on_front"]))
+    for name, row in by_name:
+        ends = [
+            f"{x1:6.2f} {x2:6.2f} {'*' if on else ' '}"
+            for (x1, x2), on in zip(row["ends"], row["on_front"], strict=True)
+        ]
+        rows.append([name, f"{sum(row['on_front'])} of {len(ends)}", *ends])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.append("* on the Pareto front; the columns are the starts")
+    lines += [f"left out: {name}: {why}" for name, why in result["left_out"].items()]
+    return "\n".join(lines)
+
+
+def draw(paths: dict[str, np.ndarray], result: dict[str, Any], file: Path) -> Path:
+    """One small panel a method, as in the papers."""
+    columns = min(len(paths), max(4, math.ceil(math.sqrt(1.6 * len(paths)))))
+    title = (
+        f"Two conflicting losses, {result['steps']:,} steps of Adam, first loss times "
+        f"{result['scale']:g}"
+    )
+    with drawing.style():
+        figure, axes = drawing.panels(len(paths), title, columns=columns, size=(2.1, 2.1))
+        grid, heights = landscape(result["scale"])
+        x1 = np.linspace(-7, 7, 200)
+        for axis, (name, path) in zip(axes, paths.items(), strict=True):
+            axis.contour(
+                *grid, heights, levels=14, cmap="Greys_r", linewidths=0.5, alpha=0.6
+            )
+            axis.plot(x1, toy_conflict.pareto_set(x1), color=FRONT, linewidth=3.0)
+            for index, points in enumerate(path):
+                colour = drawing.colour(index)
+                on = result["methods"][name]["on_front"][index]
+                axis.plot(*points.T, color=colour, linewidth=1.3)
+                axis.plot(*points[0], "o", color=colour, markersize=4)
+                axis.plot(
+                    *points[-1],
+                    marker="*" if on else "X",
+                    color=colour,
+                    markeredgecolor="black",
+                    markeredgewidth=0.6,
+                    markersize=9 if on else 6,
+                    zorder=5,
+                )
+            axis.set(xlim=LIMITS[0], ylim=LIMITS[1], xlabel="", xticks=[], yticks=[])
+            axis.grid(visible=False)
+            reached = result["methods"][name]["on_front"]
+            drawing.headline(axis, name, f"{sum(reached)}/{len(reached)}")
+        return drawing.save(figure, file)
+
+
+def landscape(scale: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """A grid of points, and the sum of the losses there, each counted as its share."""
+    x1, x2 = np.meshgrid(*(np.linspace(*limits, 200) for limits in LIMITS))
+    points = jnp.asarray(np.stack([x1, x2], -1).reshape(-1, 2))
+    values = jax.vmap(lambda x: toy_conflict.losses(x, scale))(points)
+    return [x1, x2], np.asarray(values @ jnp.array([1 / scale, 1])).reshape(x1.shape)
+
+
+if __name__ == "__main__":
+    main()

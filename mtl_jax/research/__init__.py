@@ -1,0 +1,1 @@
+"""Experiments about the methods themselves: problems small enough to see everything."""
