@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     if asked.steps < 1 or not choice.methods:
-        parser.error(f"nothing to run: {asked.steps} steps, {len(choice.methods)} methods")
+        parser.error(
+            f"nothing to run: {asked.steps} steps, {len(choice.methods)} methods"
+        )
     every = math.gcd(asked.steps, 50)
     began = time.perf_counter()
     with jax.enable_x64(True):  # rounding chooses the way in the valleys
@@ -64,7 +66,9 @@ def main(arguments: list[str] | None = None) -> None:
     with atomic.replacing(asked.out / "toy_conflict.json") as file:
         file.write_text(json.dumps(result, indent=1) + "\n")
     picture = draw(paths, result, asked.out / "toy_conflict.png")
-    print(f"\n{len(paths)} methods, {asked.steps} steps, {seconds:.0f} s; see {picture}")
+    print(
+        f"\n{len(paths)} methods, {asked.steps} steps, {seconds:.0f} s; see {picture}"
+    )
 
 
 def outcome(path: np.ndarray, hyper: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +87,9 @@ def table(result: dict[str, Any]) -> str:
     """Who reaches the front from where, best first."""
     starts = [f"({a:g}, {b:g})" for a, b in result["starts"]]
     rows = [["method", "on the front", *starts]]
-    by_name = sorted(result["methods"].items(), key=lambda row: -sum(row[1]["on_front"]))
+    by_name = sorted(
+        result["methods"].items(), key=lambda row: -sum(row[1]["on_front"])
+    )
     for name, row in by_name:
         ends = [
             f"{x1:6.2f} {x2:6.2f} {'*' if on else ' '}"
@@ -108,14 +114,17 @@ def draw(paths: dict[str, np.ndarray], result: dict[str, Any], file: Path) -> Pa
         f"{result['scale']:g}"
     )
     with drawing.style():
-        figure, axes = drawing.panels(len(paths), title, columns=columns, size=(2.1, 2.1))
-        grid, heights = landscape(result["scale"])
+        figure, axes = drawing.panels(
+            len(paths), title, columns=columns, size=(2.1, 2.1)
+        )
+        grid, heights = landscape()
+        levels = np.quantile(heights, np.linspace(0.02, 0.98, 25))  # the valleys too
         x1 = np.linspace(-7, 7, 200)
         for axis, (name, path) in zip(axes, paths.items(), strict=True):
             axis.contour(
-                *grid, heights, levels=14, cmap="Greys_r", linewidths=0.5, alpha=0.6
+                *grid, heights, levels=levels, colors="#BBBBBB", linewidths=0.5
             )
-            axis.plot(x1, toy_conflict.pareto_set(x1), color=FRONT, linewidth=3.0)
+            axis.plot(x1, toy_conflict.pareto_set(x1), color=FRONT, linewidth=2.5)
             for index, points in enumerate(path):
                 colour = drawing.colour(index)
                 on = result["methods"][name]["on_front"][index]
@@ -134,15 +143,36 @@ def draw(paths: dict[str, np.ndarray], result: dict[str, Any], file: Path) -> Pa
             axis.grid(visible=False)
             reached = result["methods"][name]["on_front"]
             drawing.headline(axis, name, f"{sum(reached)}/{len(reached)}")
+        explain(figure)
         return drawing.save(figure, file)
 
 
-def landscape(scale: float) -> tuple[list[np.ndarray], np.ndarray]:
-    """A grid of points, and the sum of the losses there, each counted as its share."""
+def explain(figure: Any) -> None:
+    """The legend below the panels."""
+    from matplotlib.lines import Line2D
+
+    marks = [
+        ("start", {"marker": "o", "markersize": 4}),
+        ("end, on the Pareto front", {"marker": "*", "markersize": 9}),
+        ("end, elsewhere", {"marker": "X", "markersize": 6}),
+    ]
+    handles = [
+        Line2D([], [], linestyle="", color="#666666", label=text, **mark)
+        for text, mark in marks
+    ]
+    handles.append(Line2D([], [], color=FRONT, linewidth=2.5, label="Pareto front"))
+    handles.append(
+        Line2D([], [], color="#BBBBBB", label="contours: sum of the unscaled losses")
+    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def landscape() -> tuple[list[np.ndarray], np.ndarray]:
+    """A grid of points, and the sum of the two losses there without the scale."""
     x1, x2 = np.meshgrid(*(np.linspace(*limits, 200) for limits in LIMITS))
     points = jnp.asarray(np.stack([x1, x2], -1).reshape(-1, 2))
-    values = jax.vmap(lambda x: toy_conflict.losses(x, scale))(points)
-    return [x1, x2], np.asarray(values @ jnp.array([1 / scale, 1])).reshape(x1.shape)
+    values = jax.vmap(lambda x: toy_conflict.losses(x, 1.0))(points)
+    return [x1, x2], np.asarray(values.sum(axis=1)).reshape(x1.shape)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Two workers with two BLAS threads each on two cores wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import pytest
@@ -12,6 +14,21 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 8)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+BY_METHOD = {"test_contract.py", "test_properties.py", "test_parallel.py"}
+"""Files whose tests of one method share what is compiled, and nothing with others."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share compiled programs run in one worker: a file, or a method."""
+    for item in items:
+        group = item.nodeid.partition("::")[0]
+        if item.path.name in BY_METHOD and hasattr(item, "callspec"):
+            params = item.callspec.params
+            group += f":{getattr(params.get('row'), 'name', params.get('name', ''))}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
-"""The train step of the bilevel methods: devices, skipping, `fit`, resuming, the CLI."""
+"""The train step of bilevel methods: devices, skipping, `fit`, resuming, the CLI."""
 
 import json
-import re
 
 import flax.linen as nn
 import jax
@@ -452,13 +451,6 @@ def test_the_validation_data_decide_the_weights():
 def test_a_small_validation_split_makes_small_batches(tmp_path):
     result = small_fit("moml", tmp_path, epochs=1, fractions=(0.9, 0.05, 0.05))
     assert int(result.state.skipped) == 0
-    meta = next(tmp_path.rglob("checkpoints/*/meta*"), None)
-    text = "".join(
-        path.read_text(errors="ignore")
-        for path in tmp_path.rglob("*")
-        if path.is_file() and meta is not None and path.is_relative_to(meta)
-    )
-    assert not text or '"batch_size": 10' in text
     # Another split of the same data, and the order of the validation data is another.
     with pytest.raises(ValueError, match="cannot resume: num_examples was 183"):
         small_fit("moml", tmp_path, epochs=2, fractions=(0.8, 0.1, 0.1))
@@ -547,19 +539,3 @@ def without_timing(line):
     row = json.loads(line)
     row.pop("examples_per_second", None)
     return json.dumps(row)
-
-
-def test_the_command_line_says_where_validation_data_come_from(tmp_path, capsys):
-    sizes = {"train": 40, "test": 20}
-    config = tmp_path / "config.py"
-    config.write_text(
-        re.sub(
-            r'DataConfig\(name="digits"\)',
-            'DataConfig(name="mnist")',
-            open("configs/digits.py").read(),
-        )
-    )
-    assert sizes  # the set itself is not on disk: that error comes first
-    command = ["train", str(config), "--method", "moml", "--workdir", str(tmp_path)]
-    assert cli.main([*command, "--set", f"data.data_dir={tmp_path}"]) == 2
-    assert "mtl-jax data prepare mnist" in capsys.readouterr().err

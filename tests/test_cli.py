@@ -536,7 +536,11 @@ def test_the_method_option_drops_the_arguments_of_the_files_method(mtl_jax):
     assert shown["method"]["args"] == {"weights": [1.0, 1.0]}
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(CONFIGS.rglob("*.py")) if "def get_config" in p.read_text()],
+    ids=lambda p: p.stem,
+)
 def test_every_config_says_its_command_and_builds(mtl_jax, path):
     settings = config.from_plain(
         config.Config, json.loads(mtl_jax("config", "show", path).out)

@@ -36,6 +36,7 @@ BELOW = {
     "report": "typing errors",
     "config": "typing errors",
     "diagnostics": "typing errors",
+    "research": "typing errors weighting",
     "objective": "typing errors engine losses tasks models",
     "train": (
         "typing errors tree weighting engine losses metrics tasks models data "

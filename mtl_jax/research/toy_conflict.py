@@ -115,31 +115,44 @@ class Choice(NamedTuple):
 
 
 HYPER: dict[str, dict[str, Any]] = {
-    "static": {"weights": (10.0, 1.0)},  # undoes the scale 0.1
     "cagrad": {"c": 0.4},
     "famo": {"gamma": 0.0},
+    "gradnorm": {"where": "all"},
+    "static": {"weights": (10.0, 1.0)},
+    "stch": {"mu": 1.0},
 }
-"""Hyper-parameters of the papers' runs, or that have no default; else the defaults."""
-
-LEFT_OUT: dict[str, str] = {}
-"""Methods that this problem does not suit, and why."""
+"""Hyper-parameters of the papers' runs, or that have no default; else the defaults.
+(The static weights undo the scale 0.1.)"""
 
 
 def choose(names: Sequence[str] | None = None) -> Choice:
-    """The methods by these names, or all that the problem suits.
+    """The methods by these names, or all, without those that the problem does not suit.
 
     Raises:
         ValueError: an unknown name.
+
+    Example:
+        >>> choice = choose(["mgda", "krum"])
+        >>> list(choice.methods), list(choice.left_out)
+        (['mgda'], ['krum'])
     """
-    made, hyper, left_out = {}, {}, dict[str, str]()
+    made: dict[str, weighting.Method] = {}
+    hyper: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
     for name in weighting.METHODS if names is None else names:
         if name not in weighting.METHODS:
             raise unknown_name("method", name, weighting.METHODS)
-        if name in LEFT_OUT:
-            left_out[name] = LEFT_OUT[name]
+        given = HYPER.get(name, {})
+        method = weighting.make(name, **given)
+        if isinstance(method, weighting.BilevelWeighting):
+            left_out[name] = "it learns from validation data, and there are no data"
             continue
-        hyper[name] = HYPER.get(name, {})
-        made[name] = weighting.make(name, **hyper[name])
+        try:
+            method.init(2, jnp.zeros(2))
+        except ValueError as error:
+            left_out[name] = str(error)
+            continue
+        made[name], hyper[name] = method, given
     return Choice(made, hyper, left_out)
 
 
@@ -219,7 +232,8 @@ def run(
         return x, (optimizer, state)
 
     def one(carry: dict[str, Any], step: Array) -> tuple[dict[str, Any], None]:
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), len(first))
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        keys = jax.random.split(key, len(first))
         moved = {}
         for name, method in methods.items():
             x, rest = carry[name]
@@ -239,7 +253,8 @@ def run(
         begins = jnp.arange(0, steps, every, dtype=jnp.int32)
         return jax.lax.scan(some, carry, begins)[1]
 
+    found = jax.device_get(descend())
     return {
-        name: np.concatenate([np.asarray(first)[:, None], np.swapaxes(path, 0, 1)], 1)
-        for name, path in jax.device_get(descend()).items()
+        name: np.concatenate([first[:, None], np.swapaxes(found[name], 0, 1)], axis=1)
+        for name in methods
     }

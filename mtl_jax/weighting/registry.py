@@ -15,13 +15,24 @@ from mtl_jax.weighting.gramian_based.config import config
 from mtl_jax.weighting.gramian_based.cr_mogm import cr_mogm
 from mtl_jax.weighting.gramian_based.dualproj import dualproj
 from mtl_jax.weighting.gramian_based.fairgrad import fairgrad
+from mtl_jax.weighting.gramian_based.gradnorm import gradnorm
 from mtl_jax.weighting.gramian_based.gradvac import gradvac
 from mtl_jax.weighting.gramian_based.imtl_g import imtl_g
+from mtl_jax.weighting.gramian_based.krum import krum
+from mtl_jax.weighting.gramian_based.metabalance import metabalance
 from mtl_jax.weighting.gramian_based.mgda import mgda
+from mtl_jax.weighting.gramian_based.modo import modo
 from mtl_jax.weighting.gramian_based.nash_mtl import nash_mtl
+from mtl_jax.weighting.gramian_based.pcd import pcd
 from mtl_jax.weighting.gramian_based.pcgrad import pcgrad
+from mtl_jax.weighting.gramian_based.sdmgrad import sdmgrad
 from mtl_jax.weighting.gramian_based.upgrad import upgrad
+from mtl_jax.weighting.jacobian_based.db_mtl import db_mtl
+from mtl_jax.weighting.jacobian_based.excess_mtl import excess_mtl
 from mtl_jax.weighting.jacobian_based.graddrop import graddrop
+from mtl_jax.weighting.jacobian_based.moco import moco
+from mtl_jax.weighting.jacobian_based.momentum_config import momentum_config
+from mtl_jax.weighting.jacobian_based.trimmed_mean import trimmed_mean
 from mtl_jax.weighting.loss_based.cosmos import cosmos
 from mtl_jax.weighting.loss_based.dtp import dtp
 from mtl_jax.weighting.loss_based.dwa import dwa
@@ -72,8 +83,19 @@ METHODS: dict[str, Callable[..., base.AnyMethod]] = {
     "nash_mtl": nash_mtl,
     "fairgrad": fairgrad,
     "cr_mogm": cr_mogm,
+    "gradnorm": gradnorm,
+    "sdmgrad": sdmgrad,
+    "modo": modo,
+    "pcd": pcd,
+    "metabalance": metabalance,
+    "krum": krum,
     # Jacobian-based
     "graddrop": graddrop,
+    "moco": moco,
+    "db_mtl": db_mtl,
+    "excess_mtl": excess_mtl,
+    "momentum_config": momentum_config,
+    "trimmed_mean": trimmed_mean,
     # bilevel
     "auto_lambda": auto_lambda,
     "moml": moml,

@@ -132,6 +132,36 @@ def test_weights_are_the_derivative_of_the_objective(t, precision):
             assert error <= bound, name
 
 
+def test_absent_tasks_are_left_out_of_the_objective():
+    keep = np.array([True, False, True, True, False])
+    losses, r = random_losses(5, 1), np.array([1.0, 2.0, 0.5, 3.0, 4.0])
+    z = np.array([-1.0, 0.0, -0.2, -3.0, 1.0])
+    makers = {
+        "si": lambda part: weighting.si(),
+        "gls": lambda part: weighting.gls(),
+        "stch": lambda part: weighting.stch(0.1),
+        "stch of vectors": lambda part: weighting.stch(0.1, r[part], z[part]),
+        "tchebycheff": lambda part: weighting.tchebycheff(),
+        "tchebycheff of vectors": lambda part: weighting.tchebycheff(r[part], z[part]),
+        "cosmos": lambda part: weighting.cosmos(),
+        "cosmos of a vector": lambda part: weighting.cosmos(1.0, r[part]),
+        "pbi": lambda part: weighting.pbi(),
+        "pbi of vectors": lambda part: weighting.pbi(1.0, r[part], z[part]),
+        "focal": lambda part: weighting.focal(),
+        "preference": lambda part: weighting.preference(r[part]),
+    }
+    for name, make in makers.items():
+        all_tasks, some = make(np.full(5, True)), make(keep)
+        found, _ = all_tasks.update(
+            jnp.asarray(np.where(keep, losses, 0), jnp.float32),
+            all_tasks.init(5),
+            mask=jnp.asarray(keep),
+        )
+        alone, _ = some.update(jnp.asarray(losses[keep], jnp.float32), some.init(3))
+        np.testing.assert_array_equal(found[~keep], 0)
+        np.testing.assert_allclose(found[keep], alone, rtol=1e-5, err_msg=name)
+
+
 # States, with tasks that come and go
 
 
@@ -411,7 +441,7 @@ def test_tchebycheff_shares_ties_and_is_the_limit_of_stch():
     np.testing.assert_allclose(weights, [0, 0.125, 0, 0.125])
     sharp, _ = weighting.stch(1e-4).update(losses, ())
     np.testing.assert_allclose(sharp, weights, atol=1e-6)
-    sharp, _ = weighting.stch(1e-30).update(losses, ())
+    sharp, _ = weighting.stch(1e-30).update(1e12 * losses, ())
     np.testing.assert_allclose(sharp, weights, atol=1e-6)
     mask = jnp.array([True, False, True, False])
     weights, _ = weighting.tchebycheff().update(losses, (), mask=mask)

@@ -108,9 +108,15 @@ def forum(
 
     @precision.in_float64
     def solve(
-        gramian: Array, duals: Array, rate: Array, rho: Array, mask: Array
+        gramian: Array,
+        q_logits: Array,
+        duals: Array,
+        rate: Array,
+        rho: Array,
+        mask: Array,
     ) -> tuple[Array, Array, Array, base.SolverReport]:
         """Factors of ∇F_1 … ∇F_T, that of ∇q, the averaged multipliers, the report."""
+        gramian = gramian.at[-1, -1].add(jnp.sum(q_logits**2))
         norms = jnp.sqrt(jnp.diagonal(gramian))
         unit = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
         scale = unit.at[-1].set(1) if normalize == "l2" else jnp.ones_like(norms)
@@ -183,11 +189,11 @@ def forum(
         rows = jax.tree.map(
             lambda f, q: jnp.concatenate([f, q[None]]), objectives, q_params
         )
-        gramian = tree.gramian(rows).at[t, t].add(jnp.sum(q_logits**2))
         now = jnp.asarray(state.epoch if epoch is None else epoch, jnp.int32)
         rate = (now + 1).astype(logits.dtype) ** -0.75
         factors, nu, duals, report = solve(
-            gramian,
+            tree.gramian(rows),
+            q_logits,
             state.duals,
             rate,
             jnp.asarray(rho, logits.dtype),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from mtl_jax.errors import unknown_name
 from mtl_jax.solvers import precision, spectrum
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base, checks, shares
+from mtl_jax.weighting import base, checks
 
 _SCALES = ("min", "median", "rmse")
 
@@ -95,7 +95,7 @@ def aligned_mtl(
         keep = base.keep_mask(mask, t)
         p = checks.preference("aligned_mtl", "pref", pref, t)
         if pref is None:
-            p = keep / shares.count(keep)
+            p = keep / jnp.maximum(jnp.sum(keep), 1)
         return solve(gramian, jnp.where(keep, p, 0), keep), state
 
     return base.GramianWeighting(init, update)

@@ -51,12 +51,6 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 0) -> base.GramianWeighti
     if rescale not in (0, 1, 2):
         raise unknown_name("rescale of cagrad", str(rescale), ["0", "1", "2"])
 
-    @precision.in_float64
-    def solve(gramian: Array, c: Array, mask: Array) -> nonnegative_qp.Solution:
-        found = conflict_averse.solve(gramian, c, mask)
-        divisor = {0: jnp.ones_like(c), 1: 1 + c**2, 2: 1 + c}[rescale]
-        return found._replace(x=found.x / divisor)
-
     def update(
         gramian: Array,
         state: base.SolverState,
@@ -65,6 +59,14 @@ def cagrad(c: float = 0.5, rescale: Literal[0, 1, 2] = 0) -> base.GramianWeighti
         **extra: object,
     ) -> tuple[Array, base.SolverState]:
         del extra, state
+        rounding = float(jnp.finfo(gramian.dtype).eps)
+
+        @precision.in_float64
+        def solve(gramian: Array, c: Array, mask: Array) -> nonnegative_qp.Solution:
+            found = conflict_averse.solve(gramian, c, mask, rounding=rounding)
+            divisor = {0: jnp.ones_like(c), 1: 1 + c**2, 2: 1 + c}[rescale]
+            return found._replace(x=found.x / divisor)
+
         keep = base.keep_mask(mask, gramian.shape[0])
         found = solve(gramian, jnp.asarray(c), keep)
         report = base.SolverReport(found.iterations, found.converged)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mtl_jax.solvers import dual_cone, nonnegative_qp, precision
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base, checks, shares
+from mtl_jax.weighting import base, checks
 
 
 def dualproj(pref: Sequence[float] | Array | None = None) -> base.GramianWeighting:
@@ -68,7 +68,7 @@ def dualproj(pref: Sequence[float] | Array | None = None) -> base.GramianWeighti
         keep = base.keep_mask(mask, t)
         p = checks.preference("dualproj", "pref", pref, t)
         if pref is None:
-            p = keep / shares.count(keep)
+            p = keep / jnp.maximum(jnp.sum(keep), 1)
         found = solve(gramian, jnp.where(keep, p, 0), keep)
         report = base.SolverReport(found.iterations, found.converged)
         return found.x, base.SolverState(report)

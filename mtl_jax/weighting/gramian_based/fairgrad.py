@@ -53,8 +53,9 @@ def fairgrad(alpha: float = 1.0) -> base.GramianWeighting:
     1e-3. No finite weights exist where a gradient is zero, or the point is Pareto
     stationary (0 in the convex hull of the gradients). Then the report says
     `converged = False`: a task with zero gradient gets weight 0 and the others are
-    solved without it; at a stationary point d = 0, and the heads get the weights of a
-    combination that cancels, none larger than alone (`w_t ≤ ‖g_t‖^(−2α/(1+α))`).
+    solved without it; at a stationary point d is 0, or a short step for tasks that gain
+    at no cost to others, and the heads get the weights of a combination that cancels,
+    none larger than alone (`w_t ≤ ‖g_t‖^(−2α/(1+α))`).
     """
     checks.number("fairgrad", "alpha", alpha, above=0)
 

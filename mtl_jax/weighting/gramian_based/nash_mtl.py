@@ -63,8 +63,9 @@ def nash_mtl(
     No finite α exists where a gradient is zero, or the point is Pareto stationary (0 in
     the convex hull of the gradients). Then the report says `converged = False`: a task
     with zero gradient gets weight 0 and the others are solved without it; at a
-    stationary point d = 0, and the heads get the α of a combination that cancels, none
-    larger than alone (`α_t ≤ 1/‖g_t‖`).
+    stationary point d is 0, or a short step for tasks that gain at no cost to others,
+    and the heads get the α of a combination that cancels, none larger than alone
+    (`α_t ≤ 1/‖g_t‖`).
     """
     checks.number("nash_mtl", "max_norm", max_norm, at_least=0)
     checks.integer("nash_mtl", "update_weights_every", update_weights_every, at_least=1)

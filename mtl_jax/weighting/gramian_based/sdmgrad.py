@@ -27,6 +27,7 @@ def sdmgrad(
     n_iter: int = 20,
     solver: Literal["sgd", "exact"] = "sgd",
     samples: int | None = None,
+    eps: float = 0.0,
 ) -> base.GramianWeighting:
     """Descend between MGDA's direction and the mean gradient.
 
@@ -36,8 +37,8 @@ def sdmgrad(
     third part carries the weights; w is then moved by `n_iter` steps of projected
     gradient descent with momentum, from where the last call ended,
     `v ← momentum v + A(w + λ/T)`, `w ← Proj(w − lr v)`, with
-    `A = J₁ J₂ᵀ / (mean_t √diag)²`. Cost: three small batches in place of one. Heads get
-    weight 1. State: w and the solver's report.
+    `A = J₁ J₂ᵀ / ((mean_t √diag)² + eps)`. Cost: three small batches in place of one.
+    Heads get weight 1. State: w and the solver's report.
 
     Args:
         lambda_: λ, at least 0.
@@ -49,6 +50,8 @@ def sdmgrad(
             memory, which needs the Gramian of one sample.
         samples: 3, 2 (the second part also carries the weights) or 1 (the Gramian of
             the whole batch). Default: 3 for "sgd" and 1 for "exact".
+        eps: in the scale of A. The authors have 1e-8; any value but 0 makes the steps
+            depend on the scale of the losses.
 
     Returns:
         A `GramianWeighting`. Its report says `converged` where the last step of "sgd"
@@ -78,6 +81,7 @@ def sdmgrad(
     if lr is not None:
         checks.number("sdmgrad", "lr", lr, at_least=0)
     checks.number("sdmgrad", "momentum", momentum, at_least=0, below=1)
+    checks.number("sdmgrad", "eps", eps, at_least=0)
     checks.integer("sdmgrad", "n_iter", n_iter, at_least=1)
     if solver not in ("sgd", "exact"):
         raise unknown_name("solver of sdmgrad", solver, ["sgd", "exact"])
@@ -97,11 +101,13 @@ def sdmgrad(
         lambda_: Array,
         lr: Array | None,
         momentum: Array,
+        eps: Array,
     ) -> tuple[Array, Array, Array]:
         target = shares.uniform(keep, gramian.dtype)
         mean = target @ jnp.sqrt(jnp.maximum(jnp.diagonal(gramian), 0))
-        both = keep[:, None] & keep[None, :] & (mean > 0)
-        a = jnp.where(both, gramian / jnp.where(mean > 0, mean, 1) ** 2, 0)
+        scale = mean**2 + eps
+        both = keep[:, None] & keep[None, :] & (scale > 0)
+        a = jnp.where(both, gramian / jnp.where(scale > 0, scale, 1), 0)
         bound = jnp.max(jnp.sum(jnp.abs(a), axis=1), initial=0)
         safe = 1 / jnp.where(bound > 0, bound, 1)
         rate = safe if lr is None else lr
@@ -148,7 +154,7 @@ def sdmgrad(
         del extra
         keep = base.keep_mask(mask, gramian.shape[0])
         rate = None if lr is None else jnp.asarray(lr)
-        constants = jnp.asarray(lambda_), rate, jnp.asarray(momentum)
+        constants = jnp.asarray(lambda_), rate, jnp.asarray(momentum), jnp.asarray(eps)
         used, memory, converged = descend(gramian, state.weights, keep, *constants)
         report = base.SolverReport(jnp.full((), n_iter, jnp.int32), converged)
         return used, SDMGradState(memory.astype(state.weights.dtype), report)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mtl_jax.solvers import dual_cone, precision
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base, checks, shares
+from mtl_jax.weighting import base, checks
 
 
 def upgrad(pref: Sequence[float] | Array | None = None) -> base.GramianWeighting:
@@ -73,7 +73,7 @@ def upgrad(pref: Sequence[float] | Array | None = None) -> base.GramianWeighting
         keep = base.keep_mask(mask, t)
         p = checks.preference("upgrad", "pref", pref, t)
         if pref is None:
-            p = keep / shares.count(keep)
+            p = keep / jnp.maximum(jnp.sum(keep), 1)
         weights, iterations, converged = solve(gramian, jnp.where(keep, p, 0), keep)
         return weights, base.SolverState(base.SolverReport(iterations, converged))
 

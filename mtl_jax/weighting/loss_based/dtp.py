@@ -13,7 +13,7 @@ class DTPState(NamedTuple):
     """How well each task has been doing, updated every step."""
 
     kpi: Array  # [T] float32, κ̄
-    seen: Array  # [T] bool, whether the task has had labels
+    num_steps: Array  # [T] int32, steps in which the task had labels
 
 
 def dtp(
@@ -70,7 +70,7 @@ def dtp(
         checks.one_or_per_task("dtp", "gamma", gamma, num_tasks)
         return DTPState(
             kpi=jnp.zeros(num_tasks, base.state_dtype()),
-            seen=jnp.zeros(num_tasks, bool),
+            num_steps=jnp.zeros(num_tasks, jnp.int32),
         )
 
     def update(
@@ -87,12 +87,12 @@ def dtp(
         if kpi is None:
             kpi = jnp.exp(-jnp.maximum(losses.astype(dtype), 0))
         mean = alpha * kpi + (1 - alpha) * state.kpi
-        mean = jnp.where(state.seen, mean, kpi).astype(dtype)
+        mean = jnp.where(state.num_steps > 0, mean, kpi).astype(dtype)
         mean = jnp.where(keep, mean, state.kpi)
         exponent = checks.one_or_per_task("dtp", "gamma", gamma, losses.shape[0])
         clipped = jnp.clip(mean, eps, 1)
         weights = -((1 - clipped) ** exponent) * jnp.log(clipped)
         weights = jnp.where(keep, weights, 0).astype(losses.dtype)
-        return weights, DTPState(mean, state.seen | keep)
+        return weights, DTPState(mean, state.num_steps + keep)
 
     return base.LossWeighting(init, update)
