@@ -40,7 +40,21 @@ def build(config: settings.Config) -> Parts:
     if name in weighting.METHODS:
         arguments = _typed(weighting.METHODS[name], arguments, "method.args")
     method = weighting.make(name, **arguments)
+    for wrapper in config.method.wrap:
+        method = _wrapped(method, wrapper)
     return Parts(task_list, build_model(config.model, task_list), method)
+
+
+def _wrapped(method: weighting.AnyMethod, wrapper: Any) -> weighting.AnyMethod:
+    """A method in one of the wrappers of the settings."""
+    if isinstance(wrapper, str):
+        return weighting.wrap(method, wrapper)
+    if not isinstance(wrapper, dict) or "name" not in wrapper:
+        raise ValueError(
+            f"method.wrap has {wrapper!r}; give the name of a wrapper, or a mapping of "
+            "'name' and its hyper-parameters, e.g. {'name': 'every_k', 'k': 5}"
+        )
+    return weighting.wrap(method, **wrapper)
 
 
 def build_task(config: settings.TaskConfig) -> tasks.Task:

@@ -46,9 +46,12 @@ def make(
         if p.default is p.empty and p.name not in arguments
     ]
     if missing:
+        hint = f"e.g. make({name!r}, {missing[0]}=…) or, on the command line, "
+        hint += f"--set {kind}.args.{missing[0]}=…"
+        if kind == "wrapper":
+            hint = f'in settings {{"name": "{name}", "{missing[0]}": …}}'
         raise ValueError(
             f"{kind} {name!r} needs the hyper-parameter{'s' * (len(missing) > 1)} "
-            f"{', '.join(missing)}, e.g. make({name!r}, {missing[0]}=…) or, on the "
-            f"command line, --set {kind}.args.{missing[0]}=…"
+            f"{', '.join(missing)}, {hint}"
         )
     return table[name](**arguments)

@@ -15,8 +15,8 @@ from mtl_jax import cli, data, engine, models, objective, tasks, train, weightin
 METHODS = {
     # Learning rates at which a wrong hyper-gradient shows in a few steps.
     "auto_lambda": {"optimizer": optax.sgd(1.0)},
-    "moml": {"optimizer": optax.sgd(10.0), "num_inner": 2},
-    "forum": {"optimizer": optax.sgd(1.0), "num_inner": 3},
+    "moml": {"optimizer": optax.sgd(100.0), "num_inner": 2},
+    "forum": {"optimizer": optax.sgd(10.0), "num_inner": 3, "rho": 2.0},
 }
 STEPS, BATCH, SECOND = 6, 32, 16
 TASKS = (

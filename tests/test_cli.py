@@ -851,3 +851,22 @@ def test_a_full_disk(root):
 def test_debug_shows_where_an_error_comes_from(mtl_jax):
     with pytest.raises(ValueError, match="no split 'tset'"):
         mtl_jax("evaluate", "run", "--split", "tset", "--log-level", "debug")
+
+
+def test_wrapped_methods(mtl_jax, fails, tmp_path):
+    wrap = 'method.wrap=["matched_scale", {"name": "every_k", "k": 2}]'
+    command = ["--method", "mgda", *QUICK, "train.epochs=1", wrap]
+    mtl_jax("train", DIGITS, "--workdir", tmp_path / "a", *command)
+    first = rows(tmp_path / "a")[0]
+    found = first["digit/weight"] + first["above_five/weight"]
+    assert found == pytest.approx(2, abs=1e-4), "on the scale of the sum"
+    train = ["train", DIGITS, "--workdir", tmp_path / "b", "--method", "graddrop"]
+    assert "needs the hyper-parameter k, in settings" in fails(
+        *train, "--set", 'method.wrap=["every_k"]'
+    )
+    assert "Did you mean 'every_k'?" in fails(*train, "--set", 'method.wrap=["every"]')
+    assert "give the name of a wrapper" in fails(*train, "--set", "method.wrap=[3]")
+    assert "found a GradientAggregator" in fails(
+        *train, "--set", 'method.wrap=[{"name": "every_k", "k": 2}]'
+    )
+    assert not (tmp_path / "b").exists()

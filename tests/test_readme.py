@@ -23,6 +23,11 @@ COMMANDS = [
     for language, text in BLOCKS
     if language == "bash"
     for line in text.strip().splitlines()
+] + [
+    line
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    for text in re.findall(r"```bash\n(.*?)```", path.read_text(), re.S)
+    for line in text.strip().splitlines()
 ]
 INSTALLS = [c for c in COMMANDS if c.startswith("pip install")]
 MAIN_JOB = "mtl-jax train configs/digits.py"
@@ -41,9 +46,12 @@ def environment(tmp_path):
 def run(command, cwd, tmp_path):
     """One command, with this Python's mtl-jax and nothing else changed."""
     words = shlex.split(command)
-    assert words[0] == "mtl-jax", command
+    python = [sys.executable] if words[0] == "python" else [sys.executable, "-m"]
+    assert words[0] in ("python", "mtl-jax"), command
+    if words[0] == "mtl-jax":
+        words.insert(1, "mtl_jax")
     return subprocess.run(
-        [sys.executable, "-m", "mtl_jax", *words[1:]],
+        [*python, *words[1:]],
         cwd=cwd,
         env=environment(tmp_path),
         capture_output=True,

@@ -61,6 +61,10 @@ class MethodConfig:
     name: str = "equal"
     args: dict[str, Any] = field(default_factory=dict)
     at: Literal["parameters", "representation"] = "parameters"
+    wrap: tuple[Any, ...] = ()
+    """Functions of the algebra of methods, from the inside out: names, or mappings of
+    "name" and hyper-parameters, e.g. `["matched_scale", {"name": "every_k", "k": 5}]`.
+    """
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from mtl_jax.weighting.algebra.paths import by_layer as by_layer
 from mtl_jax.weighting.algebra.paths import by_leaf as by_leaf
 from mtl_jax.weighting.algebra.per_group import per_group as per_group
 from mtl_jax.weighting.algebra.restrict import restrict as restrict
+from mtl_jax.weighting.algebra.solver_dtype import (
+    with_solver_dtype as with_solver_dtype,
+)
 from mtl_jax.weighting.base import AnyMethod as AnyMethod
 from mtl_jax.weighting.base import BilevelProblem as BilevelProblem
 from mtl_jax.weighting.base import BilevelWeighting as BilevelWeighting
@@ -76,3 +79,5 @@ from mtl_jax.weighting.registry import tchebycheff as tchebycheff
 from mtl_jax.weighting.registry import trimmed_mean as trimmed_mean
 from mtl_jax.weighting.registry import upgrad as upgrad
 from mtl_jax.weighting.registry import uw as uw
+from mtl_jax.weighting.wrappers import WRAPPERS as WRAPPERS
+from mtl_jax.weighting.wrappers import wrap as wrap

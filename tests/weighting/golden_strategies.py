@@ -1,293 +1,25 @@
 """How each strategy of a file of golden values is built and compared."""
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from golden_checks import (
+    Case,
+    Check,
+    Checker,
+    Entry,
+    Runner,
+    Step,
+    change,
+    every_step,
+    is_statistical,
+    one_step,
+    relative,
+)
 
-from mtl_jax import weighting
-
-Entry = Mapping[str, Any]
-Case = Mapping[str, Any]
-
-PEERS_ONLY: dict[str, list[tuple[str, Any, str]]] = {}
-"""Strategy to (hyper-parameter, value, reason): another library's variant of it."""
-
-
-# Comparisons
-
-
-class Check(NamedTuple):
-    """One thing that was found, and what was expected."""
-
-    what: str  # the key of `expected`
-    found: Any
-    expected: Any
-    relative: float = 0.0
-    absolute: Any = 0.0  # a number, or an array where norm is "each"
-    norm: Literal["length", "largest", "each"] = "length"
-    """Over the last axis: the Euclidean length, the largest entry, each by itself."""
-
-    def wrong(self) -> str | None:
-        """What is wrong, or `None`."""
-        found, expected = (
-            np.asarray(x, np.float64) for x in (self.found, self.expected)
-        )
-        if found.shape != expected.shape:
-            return f"{self.what} has shape {found.shape}, expected {expected.shape}"
-        size = {
-            "length": lambda x: np.linalg.norm(np.atleast_1d(x), axis=-1),
-            "largest": lambda x: np.max(np.abs(x), axis=-1),
-            "each": np.abs,
-        }[self.norm]
-        error = size(found - expected)
-        bound = self.relative * size(expected) + self.absolute
-        if np.all(error <= bound):  # which NaN is not
-            return None
-        worst = np.argmax(np.nan_to_num(error / np.maximum(bound, 1e-300), nan=np.inf))
-        bound = np.broadcast_to(bound, error.shape)
-        return (
-            f"{self.what} expected {_text(expected)}, found {_text(found)} (error "
-            f"{error.flat[worst]:.3g}, tolerance {bound.flat[worst]:.3g})"
-        )
-
-
-def _text(array: np.ndarray) -> str:
-    text = np.array2string(array, precision=8, threshold=20, edgeitems=3)
-    return " ".join(text.split())
-
-
-def relative(entry: Entry, dtype: str) -> float | None:
-    """The relative tolerance of an entry in a dtype, `None` where it has none."""
-    tolerance = entry.get("tolerance") or {}
-    bits = dtype.removeprefix("float")
-    return tolerance.get(f"d_rel_f{bits}", tolerance.get(f"rel_f{bits}"))
-
-
-def is_statistical(entry: Entry) -> bool:
-    """Whether the entry is about the moments of a random method."""
-    return str((entry.get("tolerance") or {}).get("note", "")).startswith("statistical")
-
-
-# Methods
-
-WHOLE_OR_NOT = frozenset({"max_norm"})
-"""Numbers that a file may write without a point, though they do not count anything."""
-
-
-def build(name: str, **hyper: Any) -> Any:
-    """A method by its name here or in `weighting.METHODS`."""
-    if name == "imtl_hybrid":
-        return weighting.chain(weighting.imtl_l(**hyper), weighting.imtl_g())
-    return weighting.make(name, **hyper)
-
-
-@functools.cache
-def _compiled(name: str, fixed: tuple[tuple[str, Any], ...], many: bool) -> Callable:
-    """One call of a method; numeric hyper-parameters are arguments.
-
-    So a strategy compiles once a shape, whatever the numbers.
-    """
-
-    def call(numbers, jacobian, losses, state, key):
-        method = build(name, **dict(fixed), **numbers)
-        return weighting.aggregate(
-            method, jacobian, losses=losses, state=state, key=key
-        )
-
-    # Compilation is all the time this takes: no optimization halves it.
-    options = {"xla_backend_optimization_level": 0}
-    axes = (None, None, None, None, 0)
-    return jax.jit(jax.vmap(call, axes) if many else call, compiler_options=options)
-
-
-class Step(NamedTuple):
-    """What went into one call of a method, and what came out."""
-
-    losses: np.ndarray  # [T]
-    before: Any  # the state
-    direction: np.ndarray  # [D], or [N, D]
-    weights: np.ndarray | None  # [T]
-    state: Any
-
-
-class Runner:
-    """A method and its state."""
-
-    def __init__(self, name: str, hyper: Mapping[str, Any], case: Case, dtype: str):
-        hyper = {
-            key: np.asarray(value, dtype) if isinstance(value, list) else value
-            for key, value in hyper.items()
-        }
-        self.method = build(name, **hyper)  # checks the hyper-parameters
-        numbers = {
-            key: float(value) if key in WHOLE_OR_NOT else value
-            for key, value in hyper.items()
-            if key in WHOLE_OR_NOT or isinstance(value, float | np.ndarray)
-        }
-        fixed = tuple((k, v) for k, v in hyper.items() if k not in numbers)
-        self.name, self.fixed, self.numbers, self.dtype = name, fixed, numbers, dtype
-        self.width = 50 * -(-case["D"] // 50)  # few shapes, few compilations
-        self.state = self.method.init(case["T"], jnp.zeros(self.width, dtype))
-
-    def step(self, jacobian: Any, losses: Any, *, draws: int = 0) -> Step:
-        """One call, or many with different keys from the same state."""
-        jacobian, losses = (
-            np.asarray(jacobian, self.dtype),
-            np.asarray(losses, self.dtype),
-        )
-        unused = [(0, 0)] * (jacobian.ndim - 1) + [(0, self.width - jacobian.shape[-1])]
-        before, hold = self.state, getattr(self.method, "hold", None)
-        held = hold(before) if hold else None
-        if held is not None and not held.due:
-            self.state, weights = held.state, np.asarray(held.weights)
-            return Step(losses, before, jacobian.T @ weights, weights, self.state)
-        key = jax.random.key(0)
-        out = _compiled(self.name, self.fixed, draws > 0)(
-            self.numbers,
-            jnp.asarray(np.pad(jacobian, unused)),
-            jnp.asarray(losses),
-            before,
-            jax.random.split(key, draws) if draws else key,
-        )
-        self.state = out.state
-        direction = np.asarray(out.direction)[..., : jacobian.shape[-1]]
-        weights = None if out.weights is None else np.asarray(out.weights)
-        return Step(losses, before, direction, weights, self.state)
-
-    def observe(self, before: Any, after: Any) -> None:
-        """Tell the method the losses before and after the step of the parameters."""
-        if getattr(self.method, "observe", None) is not None:
-            pair = (jnp.asarray(np.asarray(x, self.dtype)) for x in (before, after))
-            self.state = jax.jit(self.method.observe)(*pair, self.state)
-
-
-# Kinds of entry
-
-Derived = Callable[[Step], Any]
-Change = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def change(
-    rename: Mapping[str, str] | None = None,
-    drop: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> Change:
-    """Of `hyper` in the file to that of ours: new names, and more of them.
-
-    `drop` are those that say nothing, and the value that they must have for that.
-    """
-    rename, drop = rename or {}, {"pref": "uniform 1/T", **(drop or {})}
-
-    def changed(hyper: dict[str, Any]) -> dict[str, Any]:
-        kept = {k: v for k, v in hyper.items() if k not in drop or v != drop[k]}
-        return {**more, **{rename.get(k, k): v for k, v in kept.items()}}
-
-    return changed
-
-
-SAME = change()
-
-
-def one_step(
-    name: str,
-    hyper: Change = SAME,
-    **derived: Derived,
-) -> Callable[..., list[Check]]:
-    """A strategy of one Jacobian; `derived` are other keys of `expected`."""
-
-    def checks(entry: Entry, case: Case, dtype: str) -> list[Check]:
-        runner = Runner(name, hyper(dict(entry["hyper"])), case, dtype)
-        step = runner.step(case["J"], case["L"])
-        return _compared(entry, [step], derived, dtype, single=True)
-
-    return checks
-
-
-def every_step(
-    name: str,
-    hyper: Change = SAME,
-    *,
-    first: int = 0,
-    samples: bool = False,
-    prepare: Callable[[Runner], None] | None = None,
-    **derived: Derived,
-) -> Callable[..., list[Check]]:
-    """A strategy of K Jacobians, one after the other.
-
-    Args:
-        name: of the method.
-        hyper: see `change`.
-        first: the step from which on there are expected values.
-        samples: whether the method gets the Jacobians of three batches.
-        prepare: may change the method's first state.
-        **derived: other keys of `expected`.
-    """
-
-    def checks(entry: Entry, case: Case, dtype: str) -> list[Check]:
-        runner = Runner(name, hyper(dict(entry["hyper"])), case, dtype)
-        if prepare is not None:
-            prepare(runner)
-        steps = []
-        for k in range(first, case["K"]):
-            batches = [case[key][k] for key in ("J", "J2", "J3")]
-            step = runner.step(batches if samples else batches[0], case["L"][k])
-            runner.observe(case["L"][k], case["L_after"][k])
-            steps.append(step._replace(state=runner.state))
-        return _compared(entry, steps, derived, dtype, single=False)
-
-    return checks
-
-
-def _compared(
-    entry: Entry,
-    steps: list[Step],
-    derived: Mapping[str, Derived],
-    dtype: str,
-    single: bool,
-) -> list[Check]:
-    """What the steps and the entry have in common."""
-    expected, checks = entry["expected"], []
-    rel, absolute = relative(entry, dtype), entry["tolerance"].get("d_abs", 0.0)
-
-    def found(part: Derived, final: bool = False) -> Any:
-        if single or final:
-            return np.ravel(part(steps[-1]))  # a matrix is one long vector
-        return np.stack([np.asarray(part(step)) for step in steps])
-
-    def wanted(key: str) -> Any:
-        return np.ravel(expected[key]) if single else expected[key]
-
-    if "d" in expected and entry.get("d_unique", True):
-        directions = found(lambda step: step.direction)
-        checks.append(Check("d", directions, wanted("d"), rel, absolute))
-    weights = derived.get("w", lambda step: step.weights)
-    if "w" in expected and entry.get("w_unique") and weights(steps[0]) is not None:
-        zero = np.max(np.abs(expected["w"])) < 1e-30  # the rounding of 60 digits
-        checks.append(
-            Check(
-                "w",
-                found(weights),
-                wanted("w"),
-                rel,
-                100 * np.finfo(dtype).eps if zero else 0.0,
-                norm="largest",
-            )
-        )
-    for key in derived.keys() & expected.keys() - {"d", "w"}:
-        if key.endswith("_final"):
-            parts = found(derived[key], final=True), np.ravel(expected[key])
-        else:
-            parts = found(derived[key]), wanted(key)
-        wide = len(steps[0].losses) * absolute if key.startswith("d_") else 0.0
-        checks.append(Check(key, *parts, rel, wide))
-    return checks
-
-
-# Strategies that need more than that
+DRAWS = 4000
 
 
 def mgda(entry: Entry, case: Case, dtype: str) -> list[Check]:
@@ -300,28 +32,33 @@ def mgda(entry: Entry, case: Case, dtype: str) -> list[Check]:
     by = {"none": 1 + 0 * norms, "l2": norms, "loss": losses, "loss+": losses * norms}
     c = by[entry["hyper"]["normalize"]]
     unit = jacobian * np.divide(1, c, where=c > 0, out=np.zeros_like(c))[:, None]
-    found = (
-        Runner("mgda", entry["hyper"], case, dtype).step(jacobian, losses).weights
-        @ unit
-    )
-    rel, eps = relative(entry, dtype), float(np.finfo(dtype).eps)
-    absolute = 10 * eps  # the rounding of the normalised gradients
+    runner = Runner("mgda", entry["hyper"], case, dtype)
+    found = runner.step(jacobian, losses).weights @ unit
+    wanted, rel = entry["expected"]["d_normalized"], relative(entry, dtype)
+    eps, size = float(np.finfo(dtype).eps), np.linalg.norm(unit, axis=1).max()
     if rel is None:  # d is not unique; the Gramian is known to rounding, ‖d‖² with it
         rel = absolute = eps**0.5
-    absolute *= np.linalg.norm(unit, axis=1).max()
-    wanted = entry["expected"]["d_normalized"]
-    return [*checks, Check("d_normalized", found, wanted, rel, absolute)]
+    else:  # as the file has it for d, and the rounding of the normalised gradients
+        zero = np.linalg.norm(wanted) < 1e-12 * size
+        absolute = max(1e-6 if zero else 1e-9, 10 * eps)
+    return [*checks, Check("d_normalized", found, wanted, rel, absolute * size)]
 
 
 def nash_mtl(entry: Entry, case: Case, dtype: str) -> list[Check]:
     """Also with the length of d bounded by 1."""
-    checks, expected = one_step("nash_mtl")(entry, case, dtype), entry["expected"]
-    if "d_max_norm_1" in expected:
-        hyper = {**entry["hyper"], "max_norm": 1}
-        bounded = {key: expected[f"{key}_max_norm_1"] for key in ("d", "w")}
-        again = one_step("nash_mtl")(
-            {**entry, "hyper": hyper, "expected": bounded}, case, dtype
-        )
+
+    def run(limit: float, expected: dict[str, Any]) -> list[Check]:
+        hyper = {**entry["hyper"], "max_norm": float(limit)}
+        changed = {**entry, "hyper": hyper, "expected": expected}
+        return one_step("nash_mtl")(changed, case, dtype)
+
+    expected = entry["expected"]
+    checks = run(entry["hyper"].get("max_norm", 1.0), expected)
+    bounded = {
+        k: expected[f"{k}_max_norm_1"] for k in "dw" if f"{k}_max_norm_1" in expected
+    }
+    if bounded:
+        again = run(1.0, bounded)
         checks += [check._replace(what=f"{check.what}_max_norm_1") for check in again]
     return checks
 
@@ -432,26 +169,22 @@ def stch_mtl(entry: Entry, case: Case, dtype: str) -> list[Check]:
 
 
 def moco(entry: Entry, case: Case, dtype: str) -> list[Check]:
-    """Two projections; the entry has the weights of the other one as well."""
-    given = {"libmtl_softmax": "softmax", "paper": "simplex"}
+    """With one projection; the entry has the weights of the other one as well."""
     asked = entry["hyper"].get("variant", "paper")
-    expected, plain = entry["expected"], change({}, {"variant": asked}, eps=1e-8)
-    checks = _moco(plain, given.get(asked, asked))(entry, case, dtype)
-    if "w_with_simplex_projection" in expected:
-        again = {**entry, "expected": {"w": expected["w_with_simplex_projection"]}}
-        checks += [
-            check._replace(what="w_with_simplex_projection")
-            for check in _moco(plain, "simplex")(again, case, dtype)
-        ]
+    names = {"libmtl_softmax": "softmax", "paper": "simplex"}
+
+    def run(projection: str, expected: dict[str, Any]) -> list[Check]:
+        hyper = change({}, {"variant": asked}, eps=1e-8, projection=projection)
+        changed = {**entry, "expected": expected}
+        weights = {"w": lambda s: s.state.weights}
+        return every_step("moco", hyper, **weights)(changed, case, dtype)
+
+    expected, other = entry["expected"], "w_with_simplex_projection"
+    checks = run(names.get(asked, asked), expected)
+    if other in expected:
+        again = run("simplex", {"w": expected[other]})
+        checks += [check._replace(what=other) for check in again]
     return checks
-
-
-def _moco(hyper: Change, projection: str) -> Callable[..., list[Check]]:
-    return every_step(
-        "moco",
-        lambda given: {**hyper(given), "projection": projection},
-        w=lambda s: s.state.weights,
-    )
 
 
 def excess_mtl(entry: Entry, case: Case, dtype: str) -> list[Check]:
@@ -513,9 +246,7 @@ def imtl_hybrid(entry: Entry, case: Case, dtype: str) -> list[Check]:
     )(entry, first, dtype)
 
 
-DRAWS = 4000
-
-STRATEGIES: dict[str, Callable[[Entry, Case, str], list[Check]]] = {
+STRATEGIES: dict[str, Checker] = {
     # one Jacobian
     "sum": one_step("equal", change(reduction="sum")),
     "mean": one_step("equal", change(reduction="mean")),

@@ -50,6 +50,8 @@ def test_state_is_stable_and_the_step_compiles_once(row):
     method = row.make()
     state = method.init(T, jnp.zeros(P))
     before = describe(state)
+    leaves = jax.tree.leaves(state)
+    assert len({id(leaf) for leaf in leaves}) == len(leaves), "donated twice"
     traces = []
 
     @jax.jit
@@ -98,12 +100,13 @@ def test_numeric_hyper_parameters_may_be_tracers(row):
     if not row.tuned:
         pytest.skip("this method has no numeric hyper-parameter")
     jacobian, losses = problem()
+    before, _ = problem(1)
     fall = jnp.array([0.9, 0.5, 1.0, 0.7, 1.1])
     for name, value in row.tuned.items():
 
         def run(value, name=name):
             method = row.make(**{name: value})
-            _, state = apply(method, jacobian, losses, method.init(T, jnp.zeros(P)))
+            _, state = apply(method, before, losses, method.init(T, jnp.zeros(P)))
             _, state = apply(method, jacobian, losses * fall, state)
             return apply(method, jacobian, losses * fall**2, state)[0]
 
@@ -228,7 +231,8 @@ def test_any_number_of_tasks(row, t):
     jacobian, losses = problem(2, t)
     direction, _ = apply(method, jacobian, losses, method.init(t, jnp.zeros(P)))
     assert np.all(np.isfinite(direction))
-    assert np.any(direction != 0)
+    if t <= P or not row.non_conflicting:  # else the point is Pareto stationary
+        assert np.any(direction != 0)
 
 
 def test_bfloat16_gradients(row):

@@ -16,7 +16,7 @@ class CRMOGMState(NamedTuple):
     """The smoothed weights, updated every step for the tasks that are present."""
 
     weights: Array  # [T] float32, λ; 0 for a task that has not been seen
-    seen: Array  # [T] bool
+    steps: Array  # [T] int32, with the task
     inner: Any  # of the method
 
 
@@ -33,8 +33,8 @@ def cr_mogm(
 
     Heads get the weights that the method's own rule says, with λ in the place of w: 1
     for most methods of the Gramian, λ for methods of the losses. A rule that is a
-    function of the method's state is not smoothed. State: λ, which tasks have been
-    seen, and the method's.
+    function of the method's state is not smoothed. State: λ, the steps with each task,
+    and the method's.
 
     Args:
         method: a `LossWeighting` or a `GramianWeighting`. By name, or as a mapping of
@@ -82,7 +82,7 @@ def cr_mogm(
     def init(num_tasks: int, params: Any = None) -> CRMOGMState:
         return CRMOGMState(
             weights=jnp.zeros(num_tasks, base.state_dtype()),
-            seen=jnp.zeros(num_tasks, bool),
+            steps=jnp.zeros(num_tasks, jnp.int32),
             inner=within.init(num_tasks, params),
         )
 
@@ -93,10 +93,11 @@ def cr_mogm(
         keep = base.keep_mask(extra.get("mask"), gramian.shape[0])
         now = now.astype(state.weights.dtype)
         rate = jnp.asarray(alpha, now.dtype)
-        smooth = jnp.where(state.seen, rate * state.weights + (1 - rate) * now, now)
+        smooth = rate * state.weights + (1 - rate) * now
+        smooth = jnp.where(state.steps > 0, smooth, now)
         kept = jnp.where(keep, smooth, state.weights)
         weights = wrapping.masked(kept, keep).astype(gramian.dtype)
-        return weights, CRMOGMState(kept, state.seen | keep, inner)
+        return weights, CRMOGMState(kept, state.steps + keep, inner)
 
     hold = wrapping.hold(within, lambda weights, state: state.weights)
     return within._replace(

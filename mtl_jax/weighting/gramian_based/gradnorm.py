@@ -83,9 +83,8 @@ def gradnorm(
 
     def init(num_tasks: int, params: object = None) -> GradNormState:
         del params
-        ones = jnp.ones(num_tasks, base.state_dtype())
-        zeros = jnp.zeros_like(ones)
-        return GradNormState(ones, zeros, zeros)
+        learned = jnp.ones(num_tasks, base.state_dtype())
+        return GradNormState(learned, jnp.zeros_like(learned), jnp.zeros_like(learned))
 
     def mean_of(x: Array, keep: Array) -> Array:
         return shares.uniform(keep, x.dtype) @ x

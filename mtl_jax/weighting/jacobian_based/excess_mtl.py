@@ -74,9 +74,11 @@ def excess_mtl(
     official = convention == "official"
 
     def init(num_tasks: int, params: PyTree | None = None) -> ExcessMTLState:
-        zeros = jnp.zeros(num_tasks, base.state_dtype())
-        squares = task_rows.zeros("excess_mtl", num_tasks, params)
-        return ExcessMTLState(squares, zeros, zeros)
+        return ExcessMTLState(
+            squares=task_rows.zeros("excess_mtl", num_tasks, params),
+            log_weights=jnp.zeros(num_tasks, base.state_dtype()),
+            baseline=jnp.zeros(num_tasks, base.state_dtype()),
+        )
 
     def gain(grads: Array, sums: Array) -> Array:
         """A leaf's part of E, `[T]`."""

@@ -84,14 +84,13 @@ def momentum_config(
         )
 
     def init(num_tasks: int, params: PyTree | None = None) -> MomentumConFIGState:
-        zero = jnp.zeros((), jnp.int32)
         momenta = task_rows.zeros("momentum_config", num_tasks, params)
         combined = jax.tree.map(lambda m: jnp.zeros_like(m[0]), momenta)
         return MomentumConFIGState(
             momenta=momenta,
             num_seen=jnp.zeros(num_tasks, jnp.int32),
-            step=zero,
-            turn=zero,
+            step=jnp.zeros((), jnp.int32),
+            turn=jnp.zeros((), jnp.int32),
             combined=combined if output == "gradient" else None,
         )
 
