@@ -171,8 +171,8 @@ def _check_place(method: base.Method, at: str, parts: Sequence[LossFunction]) ->
         )
     elif isinstance(method, base.GradientAggregator) and not method.at_representation:
         why = (
-            "this method remembers gradients from step to step, and the representation "
-            "of the next batch is another variable"
+            "this method remembers gradients from step to step, or tells parameters "
+            "apart, and the representation is another variable for every batch"
         )
     elif isinstance(method, base.GramianWeighting) and method.where is not None:
         why = "this method looks at a part of the shared parameters"

@@ -3,6 +3,8 @@
 A whole bank goes through one compiled call: every Jacobian at every scale.
 """
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from method_table import TABLE
 from mtl_jax import weighting
 
 NUMBERS_OF_TASKS = (2, 4, 16, 64)
+METHODS_PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
 
 
 def losses_of(t):
@@ -172,6 +175,26 @@ def test_the_same_tasks_twice_change_nothing(row):
         )[0]
         error = np.abs(once / norm(once) - twice / norm(twice)).max()
         assert error <= 2e-4, name
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda r: r.name)
+def test_equal_gradients_and_the_scale_of_the_update(row):
+    """What docs/methods.md says of it, and that `matched_scale` takes it out."""
+    t = max(6, row.min_tasks)
+    g = bank(t)["generic"][0]
+    jacobian, losses = jnp.asarray(np.tile(g, (t, 1)), jnp.float32), jnp.full(t, 2.0)
+
+    def times_g(method, **more):
+        out = weighting.aggregate(method, jacobian, losses=losses, epoch=0, **more)
+        return float(out.direction @ g) / float(g @ g)
+
+    found = times_g(row.make_for(t))
+    for start, expected in (("| T g, a sum |", t), ("| g, a mean |", 1)):
+        (line,) = (x for x in METHODS_PAGE.splitlines() if x.startswith(start))
+        if f"`{row.name}`" in line:
+            assert found == pytest.approx(expected, rel=1e-4)
+    matched = weighting.matched_scale(row.make_for(t))
+    assert times_g(matched) == pytest.approx(t, rel=1e-4)
 
 
 def test_pcgrad_of_two_tasks_is_the_closed_form():
