@@ -178,9 +178,7 @@ def test_at_the_representation(name, masked):
 
 def test_every_method_is_in_this_file():
     bilevel = {  # theirs is in test_bilevel_training.py
-        name
-        for name in weighting.METHODS
-        if weighting.describe(name).kind == "bilevel"
+        name for name in weighting.METHODS if weighting.describe(name).kind == "bilevel"
     }
     assert set(METHODS) | bilevel == set(weighting.METHODS)
 

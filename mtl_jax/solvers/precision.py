@@ -12,7 +12,6 @@ from jax.custom_batching import custom_vmap
 
 from mtl_jax.typing import PyTree
 
-
 _NARROW = contextvars.ContextVar("solve in the dtype of the program", default=False)
 
 

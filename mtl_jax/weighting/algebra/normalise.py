@@ -52,6 +52,7 @@ def normalise(
         wrapping.one_sample(
             "normalise", method, "the product of two samples tells no lengths"
         )
+
     def scale(losses: Array | None, squared: Array, keep: Array) -> Array:
         found = jnp.ones_like(squared)
         if by != "loss":

@@ -73,9 +73,7 @@ def mgda(
             "loss"
         ):  # undefined where a loss is not positive
             scale = jnp.where((losses <= 0) & mask, jnp.nan, scale)
-        return min_norm.min_norm_point(
-            gramian * scale[:, None] * scale[None, :], mask
-        )
+        return min_norm.min_norm_point(gramian * scale[:, None] * scale[None, :], mask)
 
     def update(
         gramian: Array,
