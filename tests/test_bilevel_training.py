@@ -89,17 +89,20 @@ def run(method, devices, *, masked=False, steps=STEPS, **options):
 
 
 def difference(a, b):
+    """Of all that is not a count."""
     return max(
         float(np.max(np.abs(np.asarray(x) - np.asarray(y))))
         for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        if jnp.issubdtype(x.dtype, jnp.inexact)
     )
 
 
 # ---- devices
 
 
-@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "masked"), [("auto_lambda", False), *((name, True) for name in METHODS)]
+)
 def test_eight_devices_equal_one(name, masked):
     method = weighting.make(name, **METHODS[name])
     options = {"masked": masked, "batch_norm": masked}
@@ -190,8 +193,7 @@ def test_a_step_compiles_once_and_donates_its_state(devices):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("where", ["train", "validation"])
-def test_a_step_that_is_not_finite_is_skipped(name, where):
+def test_a_step_that_is_not_finite_is_skipped(name):
     method, optimizer = weighting.make(name, **METHODS[name]), optax.adam(0.01)
     model = network()
     state = start(model, method, optimizer)
@@ -202,17 +204,18 @@ def test_a_step_that_is_not_finite_is_skipped(name, where):
         parallel="jit",
         steps_per_epoch=2,
     )
-    good, bad, after = batches(steps=3)
+    good, bad, worse, after = batches(steps=4)
     state, _ = step(state, good)
-    part = bad if where == "train" else bad["validation"]
-    part["inputs"][0, 0] = np.inf
+    bad["inputs"][0, 0] = np.inf
+    worse["validation"]["inputs"][0, 0] = np.inf
     before = jax.tree.map(lambda a: a.copy(), state)
-    state, output = step(state, bad)
-    assert not bool(output.finite)
-    assert int(output.skipped) == int(output.skipped_in_a_row) == 1
-    for part in ("shared", "specific", "optimizer", "weighting"):
-        assert difference(getattr(before, part), getattr(state, part)) == 0, part
-    assert int(state.step) == 2
+    for number, batch in ((1, bad), (2, worse)):
+        state, output = step(state, batch)
+        assert not bool(output.finite)
+        assert int(output.skipped) == int(output.skipped_in_a_row) == number
+        for part in ("shared", "specific", "optimizer", "weighting"):
+            assert difference(getattr(before, part), getattr(state, part)) == 0, part
+    assert int(state.step) == 3
     state, output = step(state, after)
     assert bool(output.finite) and int(output.skipped_in_a_row) == 0
     assert difference(before.shared, state.shared) > 0
@@ -425,7 +428,8 @@ def small_fit_plain(method, **options):
 def test_the_validation_data_decide_the_weights():
     """Other validation labels, other weights; the training data are the same."""
     whole = data.from_arrays(X, LABELS, fractions=(0.6, 0.2, 0.2))
-    broken = {k: RNG.permutation(v) for k, v in whole.validation.labels.items()}
+    labels = whole.validation.labels
+    broken = {**labels, "kind": (labels["kind"] + 1) % 3}
     other = data.Dataset(
         whole.name,
         whole.train,
@@ -445,7 +449,8 @@ def test_the_validation_data_decide_the_weights():
         ).state.weighting.raw
         for dataset in (whole, other)
     ]
-    assert np.all(weights[1] < weights[0]), "labels of noise pull the weights down"
+    assert weights[1][0] < 0.5 * weights[0][0], "what is learnt of it is wrong"
+    assert weights[1][1] > 0.5 * weights[0][1]
 
 
 def test_a_small_validation_split_makes_small_batches(tmp_path):
@@ -468,7 +473,7 @@ def test_another_validation_split_is_refused(tmp_path):
     options = {"method": "auto_lambda", "batch_size": 16, "parallel": "jit"}
     mtl.fit(small_network(), TWO, whole, epochs=1, workdir=tmp_path, **options)
     other = data.Dataset(whole.name, whole.train, half, whole.test)
-    with pytest.raises(ValueError, match="num_examples was 41, is 20"):
+    with pytest.raises(ValueError, match="num_examples was 40, is 20"):
         mtl.fit(small_network(), TWO, other, epochs=2, workdir=tmp_path, **options)
 
 
@@ -520,14 +525,8 @@ def test_the_command_line_trains_goes_on_and_evaluates(tmp_path, capsys):
     assert cli.main(command("parts", 2)) == 0
     captured = capsys.readouterr()
     assert "going on from the checkpoint of step 19" in captured.err
-    rows = [
-        {
-            json.dumps(json.loads(line))
-            for line in map(without_timing, (tmp_path / w / "metrics.jsonl").open())
-            if '"test"' not in line
-        }
-        for w in ("whole", "parts")
-    ]
+    rows = [told(tmp_path / name) for name in ("whole", "parts")]
+    assert {row["step"] for row in rows[0]} == {19, 38}
     assert rows[0] == rows[1]
     record = json.loads((tmp_path / "whole" / "config.json").read_text())
     assert record["resolved"]["method_args"]["w_lr"] == 0.003
@@ -535,7 +534,12 @@ def test_the_command_line_trains_goes_on_and_evaluates(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["digit/accuracy"] > 0.5
 
 
-def without_timing(line):
-    row = json.loads(line)
-    row.pop("examples_per_second", None)
-    return json.dumps(row)
+def told(workdir):
+    """The rows of a run, but for its speed and the test at its end."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [
+        {k: v for k, v in row.items() if k != "examples_per_second"}
+        for row in rows
+        if row["split"] != "test"
+    ]

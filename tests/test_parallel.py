@@ -41,7 +41,7 @@ METHODS = {
     "upgrad": {},
     "dualproj": {},
     "cagrad": {},
-    "nash_mtl": {"update_weights_every": 2},
+    "nash_mtl": {"update_weights_every": 3},
     "fairgrad": {},
     "gradnorm": {},
     "sdmgrad": {"samples": 1},

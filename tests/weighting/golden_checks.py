@@ -24,10 +24,14 @@ class Check(NamedTuple):
     absolute: Any = 0.0  # a number, or an array where norm is "each"
     norm: Literal["length", "largest", "each"] = "length"
     """Over the last axis: the Euclidean length, the largest entry, each by itself."""
+    lost: str = ""
+    """Why the tolerance is out of reach, whatever the method does."""
 
     @np.errstate(all="ignore")
     def wrong(self) -> str | None:
         """What is wrong, or `None`."""
+        if self.lost:
+            return None
         found = np.asarray(self.found, np.float64)
         expected = np.asarray(self.expected, np.float64)
         if found.shape != expected.shape:
@@ -181,9 +185,42 @@ def one_step(name: str, hyper: Change = SAME, **derived: Derived) -> Checker:
     def checks(entry: Entry, case: Case, dtype: str) -> list[Check]:
         runner = Runner(name, hyper(dict(entry["hyper"])), case, dtype)
         step = runner.step(case["J"], case["L"])
-        return _compared(entry, [step], derived, dtype, single=True)
+        found = _compared(entry, [step], derived, dtype, single=True)
+        if dtype == "float32" and isinstance(runner.method, weighting.GramianWeighting):
+            return [
+                _without_what_rounding_takes(check, runner, case) for check in found
+            ]
+        return found
 
     return checks
+
+
+def _without_what_rounding_takes(check: Check, runner: Runner, case: Case) -> Check:
+    """The tolerances in float32 are for d; w may ask for more digits than G has.
+
+    That is so where the method, in float64, is right with the exact Gramian and wrong
+    with one that is off by the rounding of its entries to float32.
+    """
+    if check.what != "w" or check.wrong() is None:
+        return check
+    with jax.enable_x64(True):
+        jacobian = np.asarray(case["J"], np.float64)
+        norms, rng = np.linalg.norm(jacobian, axis=1), np.random.default_rng(0)
+        rounding = np.finfo(np.float32).eps * np.outer(norms, norms)
+        numbers = {k: np.asarray(v, np.float64) for k, v in runner.numbers.items()}
+        method = build(runner.name, **dict(runner.fixed), **numbers)
+        state = method.init(case["T"], jnp.zeros(case["D"]))
+        losses, update = jnp.asarray(case["L"]), jax.jit(method.update)
+        for trial in range(6):
+            noise = (trial > 0) * rounding * rng.uniform(-1, 1, rounding.shape)
+            gramian = jacobian @ jacobian.T + (noise + noise.T) / 2
+            weights, _ = update(jnp.asarray(gramian), state, losses=losses)
+            wrong = check._replace(found=np.asarray(weights)).wrong()
+            if wrong and trial > 0:
+                return check._replace(lost=f"with a rounded Gramian {wrong}")
+            if wrong:
+                break
+    return check
 
 
 def every_step(

@@ -30,6 +30,10 @@ def test_every_method_has_the_golden_values(public, dtype):
     assert report.checked + len(report.skips) == len(entries)
     # Where the file says that methods may differ, ours do not.
     assert not [id for id, why in report.skips.items() if "but is optional" in why]
+    # Two nearly parallel gradients, whose difference float32 does not have.
+    assert set(report.lost) <= {
+        "aligned_mtl/scale_mode=rmse,pref=uniform 1/T/parallel_eps1e-3_T2_D10"
+    }
     strategies = {e["strategy"] for e in entries}
     assert strategies == set(golden_strategies.STRATEGIES)
     assert {f"{s}.d" for s in strategies}.isdisjoint(report.not_compared)
@@ -106,6 +110,24 @@ def test_an_error_is_a_failure_even_where_the_entry_is_optional():
     changes = {"optional": "perhaps", "strategy": "mgda", "hyper": {"normal": "l2"}}
     report = golden.check(small(**changes), "float64")
     assert "unknown hyper-parameter" in report.failures["sum/one"][0]
+
+
+def test_weights_that_float32_cannot_have_are_told_from_wrong_ones():
+    rows = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.03]])
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    half = np.full(2, 0.5)
+    w = np.sqrt(values.mean()) * vectors @ (vectors.T @ half / np.sqrt(values))
+    entry = {"id": "a", "case": "one", "strategy": "aligned_mtl"}
+    entry |= {"hyper": {"scale_mode": "rmse"}, "w_unique": True}
+    entry |= {"tolerance": {"d_rel_f32": 1e-4, "d_rel_f64": 1e-4}}
+    case = {"T": 2, "D": 3, "J": rows.tolist(), "L": [1.0, 1.0]}
+    for factor, bad in ((1.0, False), (2.0, True)):
+        expected = {"d": (w @ rows).tolist(), "w": (factor * w).tolist()}
+        file = {"cases": {"one": case}, "entries": [{**entry, "expected": expected}]}
+        report = golden.check(file, "float32")
+        assert bool(report.failures) == bad, str(report)
+        assert bool(report.lost) != bad
+        assert bool(golden.check(file, "float64").failures) == bad
 
 
 @pytest.mark.parametrize(

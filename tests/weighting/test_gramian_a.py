@@ -328,7 +328,7 @@ def test_cagrad_meets_the_conditions_of_optimality(jacobians):
 
 
 def test_cagrad_rescales(monkeypatch):
-    def ones(gramian, c, mask):
+    def ones(gramian, c, mask, **extra):
         return Solution(jnp.ones(T), jnp.int32(1), jnp.array(True))
 
     monkeypatch.setattr(conflict_averse, "solve", ones)

@@ -80,10 +80,6 @@ def steps_of(rng, k, t, p):
     return [(rng.normal(size=(t, p)), rng.uniform(0.5, 2, t)) for _ in range(k)]
 
 
-def golden_steps(case):
-    return list(zip(case["J"], case["L"], strict=True))
-
-
 # What all that remember gradients have in common
 
 
@@ -193,27 +189,6 @@ def test_average_leaves_the_dtype_of_the_memory():
 # MoCo
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_moco_golden(golden, precision):
-    checked = 0
-    with jax.enable_x64(precision == "float64"):
-        for entry, case, relative, _ in entries(golden, "moco", precision):
-            hyper = {k: v for k, v in entry["hyper"].items() if k != "variant"}
-            method = moco(**hyper, projection="softmax", eps=1e-8)
-            found, _, states = run(method, golden_steps(case), precision)
-            weights = [state.weights for state in states]
-            check(entry["id"], weights, entry["expected"]["w"], relative)
-            check(entry["id"], found, entry["expected"]["d"], relative)
-            method = moco(**hyper, eps=1e-8)
-            _, _, states = run(method, golden_steps(case), precision)
-            weights = [state.weights for state in states]
-            expected = entry["expected"]["w_with_simplex_projection"]
-            check(entry["id"], weights, expected, relative)
-            checked += 1
-    assert checked == 2
-
-
 @pytest.mark.parametrize("normalize", [True, False])
 def test_moco_by_hand(normalize):
     rng = np.random.default_rng(4)
@@ -252,22 +227,6 @@ def test_moco_errors():
 
 
 # DB-MTL
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_db_mtl_golden(golden, precision):
-    checked = 0
-    with jax.enable_x64(precision == "float64"):
-        for entry, case, relative, _ in entries(golden, "db_mtl", precision):
-            method = db_mtl(**entry["hyper"], eps=1e-8)
-            found, _, states = run(method, golden_steps(case), precision)
-            check(entry["id"], found, entry["expected"]["d"], relative)
-            for state, alpha in zip(states, entry["expected"]["alpha"], strict=True):
-                norms = np.linalg.norm(np.asarray(state.buffers), axis=1)
-                check(entry["id"], norms.max() / (norms + 1e-8), alpha, relative)
-            checked += 1
-    assert checked == 6
 
 
 def test_db_mtl_by_hand():
@@ -317,21 +276,6 @@ def test_db_mtl_of_losses_that_have_no_logarithm():
 # ExcessMTL
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_excess_mtl_golden(golden, precision):
-    checked = 0
-    with jax.enable_x64(precision == "float64"):
-        for entry, case, relative, _ in entries(golden, "excess_mtl", precision):
-            method = excess_mtl(**entry["hyper"], eps=1e-7)
-            found, heads, _ = run(method, golden_steps(case), precision)
-            check(entry["id"], heads, entry["expected"]["w"], relative)
-            expected = np.einsum("kt,ktp->kp", entry["expected"]["w"], case["J"])
-            check(entry["id"], found, expected, relative, 1e-6 * relative)
-            checked += 1
-    assert checked == 8
-
-
 def test_excess_mtl_by_hand():
     rng = np.random.default_rng(7)
     steps = steps_of(rng, 6, 3, 5)
@@ -372,24 +316,6 @@ def test_excess_mtl_waits_for_a_gradient():
 
 
 # Trimmed mean
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_trimmed_mean_golden(golden, precision):
-    checked, methods = 0, {}
-    with jax.enable_x64(precision == "float64"):
-        for entry, case, relative, absolute in entries(
-            golden, "trimmed_mean", precision
-        ):
-            trim = entry["hyper"]["trim"]
-            method = methods.setdefault(trim, trimmed_mean(trim))
-            out = weighting.aggregate(method, jnp.asarray(case["J"], precision))
-            check(
-                entry["id"], out.direction, entry["expected"]["d"], relative, absolute
-            )
-            checked += 1
-    assert checked >= 20
 
 
 def test_trimmed_mean_counts_the_present():

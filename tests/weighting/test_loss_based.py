@@ -1,7 +1,6 @@
 """The loss-based methods against their definitions, written down a second time."""
 
 import functools
-import json
 import math
 
 import jax
@@ -696,67 +695,3 @@ def test_vectors_may_be_swept():
         np.testing.assert_allclose(
             swept[2], run(vectors[2]), rtol=1e-5, atol=1e-6, err_msg=name
         )
-
-
-# Golden values
-
-GOLDEN = {
-    # strategy: (entry, case) -> method, the first step, further keys of `expected`
-    "log_sum": lambda hyper, case: (weighting.si(), 0),
-    "gls": lambda hyper, case: (weighting.gls(), 0),
-    "imtl_l": lambda hyper, case: (weighting.imtl_l(**hyper), 0),
-    "stch": lambda hyper, case: (weighting.stch(**hyper), 0),
-    "stch_mtl": lambda hyper, case: (
-        weighting.stch_mtl(hyper["mu"], warmup_epochs=0, nadir=case["L"][0]),
-        1,
-    ),
-    "cosmos": lambda hyper, case: (weighting.cosmos(**hyper), 0),
-    "pbi": lambda hyper, case: (weighting.pbi(**hyper, eps=1e-12), 0),
-    "dwa_iteration_window": lambda hyper, case: (weighting.dwa(**hyper), 0),
-}
-MEASURED = {"stch_mtl": lambda hyper, case: (weighting.stch_mtl(hyper["mu"], 1), 0)}
-"""The same where the method measures the nadir itself."""
-
-
-@pytest.fixture(scope="module")
-def golden(shared_dir):
-    return json.loads((shared_dir / "golden" / "public.json").read_text())
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(
-    ("strategy", "make"),
-    [*GOLDEN.items(), *MEASURED.items()],
-    ids=[*GOLDEN, "stch_mtl that measures"],
-)
-def test_golden_sequences(golden, strategy, make, precision):
-    entries = [e for e in golden["entries"] if e["strategy"] == strategy]
-    assert entries
-    with jax.enable_x64(precision == "float64"):
-        for entry in entries:
-            case, expected = golden["cases"][entry["case"]], entry["expected"]
-            relative = entry["tolerance"]["rel_f" + precision.removeprefix("float")]
-            method, first = make(entry["hyper"], case)
-            update, state = jax.jit(method.update), method.init(case["T"])
-            late = case["K"] - len(expected["w"])  # steps without expected values
-
-            def check(key, found, k, entry=entry, relative=relative):
-                wanted = np.asarray(entry["expected"][key][k])
-                error = np.abs(np.asarray(found) - wanted).max()
-                assert error <= relative * np.abs(wanted).max(), (entry["id"], key, k)
-
-            for k in range(first, case["K"]):
-                losses = jnp.asarray(case["L"][k], precision)
-                weights, state = update(losses, state, epoch=jnp.int32(k))
-                if k < late:
-                    continue
-                check("w", weights, k - late)
-                if "d" in expected:
-                    jacobian = np.asarray(case["J"][k])
-                    check("d", jacobian.T @ np.asarray(weights), k - late)
-                if "s_after" in expected:
-                    check("s_after", state.log_scale, k)
-                if strategy == "gls":
-                    check("loss", np.sum(np.asarray(weights) * losses), k)
-                if strategy == "log_sum":
-                    check("loss", -np.sum(np.log(weights)), k)

@@ -36,9 +36,11 @@ def moml(
     The upper level has T objectives, the validation losses `L_k(θ'(α))` after steps
     of the lower level along `Σ_t w_t ∇L_t(θ)`, `w = softmax(α)`. Their gradients with
     respect to α, the hyper-gradients `h_k`, are combined by the min-norm weights of
-    MGDA, `a = argmin ‖Σ_k a_k h_k‖²` over the simplex, and α descends `Σ_k a_k h_k`: no
-    validation loss rises to first order. Then the parameters take their step on the
-    training batch with the new weights, whose sum is 1. Heads get the same weights.
+    MGDA, `a = argmin ‖Σ_k a_k h_k‖²` over the simplex, and α descends `Σ_k a_k h_k`,
+    along which no validation loss rises to first order. Where every change of the
+    weights harms some task, that sum is 0 and the weights stay, as they often do
+    between tasks that compete. Then the parameters take their step on the training
+    batch with the new weights, whose sum is 1. Heads get the same weights.
     State: α, the moments of its optimizer, the solver's report.
     Cost: beside the training step, T backward passes on the validation batch and the
     derivative of one backward pass for each.
@@ -51,8 +53,9 @@ def moml(
         inner_lr: learning rate of plain gradient descent at the lower level, as in the
             authors' code (1e-4 there, 0.1 in that of FORUM); default: the steps are
             those of the run's optimizer.
-        normalize: of the hyper-gradients before the min-norm problem, as in `mgda`. The
-            authors' code has "l2" for Office-31 and "loss" for NYUv2.
+        normalize: of the hyper-gradients before the min-norm problem, as in `mgda`;
+            a loss may then rise. The authors' code has "l2" for Office-31 and "loss"
+            for NYUv2.
         hypergradient: "exact", or "finite_difference" for one inner step.
         epsilon: length of the displacement of "finite_difference".
         optimizer: optimizer of α in the place of Adam.
