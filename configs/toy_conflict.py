@@ -5,9 +5,24 @@ Command:
     python configs/toy_conflict.py
 
 All methods from all five starts are one compiled program. It writes toy_conflict.png
-(the trajectories on the contours of the summed losses, with the exact Pareto front) and
+(the ways on the contours of the summed losses, with the exact Pareto front) and
 toy_conflict.json (end points, distances from the front, what was left out and why), and
 prints who reaches the front.
+
+Measured on two cores of an AMD EPYC, busy with other work: 39 methods, 35,000 steps,
+94 s, of which compilation about 20 s. On the front from
+
+- 5 of 5 starts: aligned_mtl, db_mtl, fairgrad, famo, imtl_g, mgda, nash_mtl, pcd;
+- 4 of 5: cosmos, cr_mogm, dualproj, focal, gradnorm, gradvac, metabalance, pcgrad,
+  sdmgrad, upgrad;
+- 3 of 5: cagrad, config, dtp, dwa, equal, excess_mtl, gls, graddrop, imtl_l, moco,
+  modo, momentum_config, preference, rlw, si, static, stch, stch_mtl, tchebycheff, uw;
+- 0 of 5: pbi.
+
+Left out: krum and trimmed_mean, which need more than two tasks, and the bilevel
+methods, which need data. The hard start is (9, 9). In the valleys of the upper half the
+ways are chaotic: with other rounding they end elsewhere, but the papers' methods reach
+the front from the same starts.
 """
 
 import argparse
@@ -109,20 +124,23 @@ def table(result: dict[str, Any]) -> str:
 def draw(paths: dict[str, np.ndarray], result: dict[str, Any], file: Path) -> Path:
     """One small panel a method, as in the papers."""
     columns = min(len(paths), max(4, math.ceil(math.sqrt(1.6 * len(paths)))))
-    title = (
-        f"Two conflicting losses, {result['steps']:,} steps of Adam, first loss times "
-        f"{result['scale']:g}"
-    )
+    title = f"Toy problem, {result['steps']:,} steps, scale {result['scale']:g}"
+    side = max(2.1, min(4.2, 8.4 / columns))
     with drawing.style():
         figure, axes = drawing.panels(
-            len(paths), title, columns=columns, size=(2.1, 2.1)
+            len(paths), title, columns=columns, size=(side, side)
         )
         grid, heights = landscape()
         levels = np.quantile(heights, np.linspace(0.02, 0.98, 25))  # the valleys too
         x1 = np.linspace(-7, 7, 200)
         for axis, (name, path) in zip(axes, paths.items(), strict=True):
             axis.contour(
-                *grid, heights, levels=levels, colors="#BBBBBB", linewidths=0.5
+                *grid,
+                heights,
+                levels=levels,
+                colors="#BBBBBB",
+                linewidths=0.5,
+                linestyles="solid",
             )
             axis.plot(x1, toy_conflict.pareto_set(x1), color=FRONT, linewidth=2.5)
             for index, points in enumerate(path):
@@ -143,11 +161,11 @@ def draw(paths: dict[str, np.ndarray], result: dict[str, Any], file: Path) -> Pa
             axis.grid(visible=False)
             reached = result["methods"][name]["on_front"]
             drawing.headline(axis, name, f"{sum(reached)}/{len(reached)}")
-        explain(figure)
+        explain(figure, len(paths))
         return drawing.save(figure, file)
 
 
-def explain(figure: Any) -> None:
+def explain(figure: Any, panels: int) -> None:
     """The legend below the panels."""
     from matplotlib.lines import Line2D
 
@@ -161,10 +179,10 @@ def explain(figure: Any) -> None:
         for text, mark in marks
     ]
     handles.append(Line2D([], [], color=FRONT, linewidth=2.5, label="Pareto front"))
-    handles.append(
-        Line2D([], [], color="#BBBBBB", label="contours: sum of the unscaled losses")
+    handles.append(Line2D([], [], color="#BBBBBB", label="sum of the losses"))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=5 if panels > 1 else 2
     )
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def landscape() -> tuple[list[np.ndarray], np.ndarray]:

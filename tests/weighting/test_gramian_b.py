@@ -18,6 +18,35 @@ from mtl_jax.weighting.gramian_based.pcd import pcd
 from mtl_jax.weighting.gramian_based.sdmgrad import sdmgrad
 
 
+def one_call(factory, **static):
+    """`(jacobian, dtype, keep=None, **hyper) -> (d, w, state)` of a first call. Tasks
+    and columns that a problem does not have are absent, so that one compilation does
+    for all problems, and for all numeric hyper-parameters."""
+
+    @jax.jit
+    def call(jacobian, mask, hyper):
+        return weighting.aggregate(factory(**static, **hyper), jacobian, mask=mask)
+
+    def run(jacobian, dtype=jnp.float32, keep=None, **hyper):
+        t, p = np.shape(jacobian)
+        wide, mask = np.zeros((20, 50)), np.arange(20) < t
+        wide[:t, :p] = jacobian
+        if keep is not None:
+            mask[:t] = keep
+        hyper = {name: jnp.asarray(value, dtype) for name, value in hyper.items()}
+        out = call(jnp.asarray(wide, dtype), jnp.asarray(mask), hyper)
+        assert not np.any(out.direction[p:])
+        assert not np.any(out.weights[~mask])
+        d, w = (np.asarray(x, np.float64) for x in out[:2])
+        return d[:p], w[:t], out.state
+
+    return run
+
+
+EXACT = one_call(sdmgrad, solver="exact")
+PCD = one_call(pcd)
+
+
 def run(method, steps, dtype=jnp.float32, keep=None):
     """Weights `[K, T]` and the last state of a sequence of Jacobians and losses."""
     t = np.shape(steps[0][0])[-2]

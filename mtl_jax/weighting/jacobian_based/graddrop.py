@@ -81,7 +81,7 @@ def graddrop(leak: float | Sequence[float] | Array = 0.0) -> base.GradientAggreg
         leaves, treedef = jax.tree.flatten(task_grads)
         primals = [None] * len(leaves) if primal is None else jax.tree.leaves(primal)
         t = leaves[0].shape[0]
-        kept = jnp.broadcast_to(jnp.asarray(leak, jnp.float32), (t,))
+        kept = jnp.broadcast_to(jnp.asarray(leak, base.state_dtype()), (t,))
         keys = jax.random.split(key, len(leaves))
         direction = [
             one_leaf(g, p, k, kept)
