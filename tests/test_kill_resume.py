@@ -27,7 +27,7 @@ from mtl_jax import config, data, run
 from mtl_jax.report import jsonl
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "digits.py"
-METHODS = ("equal", "uw", "dwa", "famo", "pcgrad")
+METHODS = ("equal", "uw", "dwa", "famo", "pcgrad", "nash_mtl", "auto_lambda")
 EPOCHS, STEPS_PER_EPOCH = 6, 19
 LAST = EPOCHS * STEPS_PER_EPOCH
 TIMING = "examples_per_second"

@@ -191,7 +191,7 @@ def run_small(method, devices):
     rng = np.random.default_rng(4)
     shared = {"w": jnp.asarray(0.3 * rng.normal(size=(6, 5)), jnp.float32)}
     heads = {k: jnp.asarray(rng.normal(size=5), jnp.float32) for k in MASKS}
-    optimizer = optax.sgd(0.02)  # rounding grows with every step, and faster in long ones
+    optimizer = optax.sgd(0.02)  # in long steps, rounding would grow
     state = train.create(
         shared, heads, method=method, optimizer=optimizer, num_tasks=3, key=1
     )

@@ -42,6 +42,7 @@ class Gradients(NamedTuple):
     gramian: Array | None  # [T, T] where the method made it needed; NaN where a step
     # went without
     finite: Array  # [] bool; false: these gradients must not reach the parameters
+    held: Array | None = None  # [] bool; true: the method used weights that it had
 
 
 def gradients(
@@ -81,6 +82,7 @@ def gradients(
         ValueError: `at` unknown, or "representation" for a loss function that is not
             split or a method that has no meaning there; another number of loss
             functions than the method has samples.
+        TypeError: a bilevel method.
 
     Example:
         >>> from mtl_jax.weighting import make
@@ -93,6 +95,11 @@ def gradients(
         >>> float(out.shared), out.losses.tolist()
         (0.0, [2.0, 10.0])
     """
+    if isinstance(method, base.BilevelWeighting):
+        raise TypeError(
+            "a bilevel method needs losses on validation data too: use "
+            "engine.bilevel_gradients, or train.make_bilevel_step"
+        )
     parts = _parts(losses_fn)
     samples = getattr(method, "num_samples", 1)
     if len(parts) != samples:
@@ -243,4 +250,5 @@ def _finish(
         collections=collections,
         gramian=decision.gramian,
         finite=finite,
+        held=decision.held,
     )

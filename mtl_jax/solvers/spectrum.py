@@ -115,6 +115,40 @@ def pinv_solve(
     return jnp.where(finite, jnp.where(full, independent, dependent), jnp.nan)
 
 
+def cancelling(
+    gramian: Array, eps: float, mask: Array | None = None
+) -> tuple[Array, Array]:
+    """The weights with which gradients cancel out, where one dependency binds them all.
+
+    Args:
+        gramian: `[T, T]`, positive semi-definite, any rank and scale.
+        eps: rounding unit of the dtype in which the Gramian was formed.
+        mask: `[T]` bool; false leaves a task out. Default: all are in.
+
+    Returns:
+        `w [T]`, positive with sum 1 and `Jᵀ w = 0`, and whether there is just one
+        dependency among the gradients, with positive weights for all; w means nothing
+        where there is not.
+
+    Example:
+        >>> w, found = cancelling(jnp.array([[1.0, -2.0], [-2.0, 4.0]]), 1e-7)
+        >>> [round(float(x), 4) for x in w], bool(found)
+        ([0.6667, 0.3333], True)
+    """
+    c, n, finite = _clean(gramian, mask)
+    present = n > 0
+    _, u, keep = _roots(c, eps)
+    # Left out tasks and zero gradients have eigenvectors of their own.
+    null = jnp.where(keep, 0, u) * present[:, None]
+    lost = jnp.sum(present, dtype=jnp.int32) - jnp.sum(keep, dtype=jnp.int32)
+    y = null @ jnp.sum(null, axis=0)
+    one_sign = jnp.all(jnp.where(present, y, 1) > 1e-4)
+    w = jnp.where(present, y / jnp.where(present, n, 1), 0)
+    total = jnp.sum(w)
+    found = finite & (lost == 1) & one_sign
+    return w / jnp.where(found, total, 1), found
+
+
 def _clean(gramian: Array, mask: Array | None) -> tuple[Array, Array, Array]:
     """The correlation matrix, the norms, and whether what counts is finite."""
     keep = jnp.ones(gramian.shape[0], bool) if mask is None else mask

@@ -198,14 +198,15 @@ def _add(totals: Totals, new: engine.Gradients, finite: Array) -> Totals:
     report = base.solver_report(new.state)
     if report is None:
         report = base.no_report()
+    called = finite if new.held is None else finite & ~new.held
     return Totals(
         losses=totals.losses + _where(counted, new.losses, totals.losses),
         weights=totals.weights + _where(counted, new.weights, totals.weights),
         steps=totals.steps + counted,
         solver_iterations=totals.solver_iterations
-        + jnp.where(finite, report.iterations, 0),
-        solver_failures=totals.solver_failures + (finite & ~report.converged),
-        solver_calls=totals.solver_calls + finite,
+        + jnp.where(called, report.iterations, 0),
+        solver_failures=totals.solver_failures + (called & ~report.converged),
+        solver_calls=totals.solver_calls + called,
     )
 
 

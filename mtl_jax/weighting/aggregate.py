@@ -28,7 +28,8 @@ class Aggregation(NamedTuple):
         report = base.solver_report(self.state)
         if report is not None:
             end = "converged" if report.converged else "did NOT converge"
-            lines.append(f"solver: {end}, {int(report.iterations)} iterations")
+            steps = int(report.iterations)
+            lines.append(f"solver: {end}, {steps} iteration{'s' * (steps != 1)}")
         return "\n".join(lines)
 
 
@@ -67,7 +68,7 @@ def aggregate(
         >>> print(aggregate(mgda(), jnp.array([[3.0, 0.0], [0.0, 3.0]])))
         weights 0.5  0.5  (sum 1)
         direction of length 2.121
-        solver: converged, 3 iterations
+        solver: converged, 1 iteration
     """
     kinds = (base.LossWeighting, base.GramianWeighting, base.GradientAggregator)
     if isinstance(method, base.BilevelWeighting):

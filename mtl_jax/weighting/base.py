@@ -117,8 +117,8 @@ class GramianWeighting(NamedTuple):
             applied to the gradients of the last one.
         needs_epoch: as for `LossWeighting`.
         where: `(task_grads) -> task_grads`, the part of the shared parameters that
-            the Gramian is taken over; `None` for all of them. The weights apply to
-            all of them whatever it is.
+            the Gramian is taken over, a selection of leaves; `None` for all of them.
+            The weights apply to all of them whatever it is.
         hold: `(state) -> Held`, for a method that does not look at every step; the
             engine then makes a Gramian on the steps that are due only.
     """

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax import losses, models, objective, tasks, train, weighting
+from mtl_jax import engine, losses, models, objective, tasks, train, weighting
 from mtl_jax.train import rows
 
 TASKS = (
@@ -123,6 +123,26 @@ def test_a_solver_that_fails_is_counted():
     _, state, output = run(weighting.GramianWeighting(init, update), batch())
     row = rows.training_row(state.totals, output, 1, 1, TASKS)
     assert (row["solver_iterations"], row["solver_failures"]) == (7.0, 1)
+
+
+def test_a_step_that_holds_its_weights_calls_no_solver():
+    method = weighting.every_k(weighting.mgda(), 3)
+    made = batch()
+
+    def losses_fn(shared, specific, batch):
+        x = batch["inputs"] @ shared
+        return jnp.stack([jnp.mean((x - 1) ** 2), jnp.mean((x + x**2) ** 2)])
+
+    optimizer = optax.sgd(0.01)
+    state = train.create(
+        jnp.ones(4), {}, method=method, optimizer=optimizer, num_tasks=2
+    )
+    step = train.make_train_step(losses_fn, method, optimizer, parallel="jit")
+    for _ in range(7):
+        state, _ = step(state, made)
+    assert int(state.totals.solver_calls) == 3
+    with pytest.raises(TypeError, match="make_bilevel_step"):
+        engine.gradients(weighting.moml(), lambda a, b: a, 0.0, {}, ())
 
 
 def test_fit_writes_them(tmp_path):

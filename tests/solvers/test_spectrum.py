@@ -156,3 +156,20 @@ def test_float64_in_every_nesting():
         np.testing.assert_allclose(many[0][i, 0], values, rtol=3e-7)
         solved = np.linalg.solve(exact, np.ones(5))
         np.testing.assert_allclose(many[1][i, 1], solved, rtol=1e-6)
+
+
+def test_weights_that_cancel_where_one_dependency_binds_all():
+    rng = np.random.default_rng(5)
+    wanted = rng.dirichlet(np.ones(4))
+    jacobian = rng.normal(size=(4, 9)) * np.array([[0.1], [1], [1], [10]])
+    jacobian[2] = -(wanted @ jacobian - wanted[2] * jacobian[2]) / wanted[2]
+    for scale in (1e-6, 1.0, 1e6):
+        rows = scale * jacobian
+        with jax.enable_x64(True):
+            w, found = spectrum.cancelling(jnp.asarray(rows @ rows.T), 1e-12)
+        assert found
+        np.testing.assert_allclose(w, wanted, rtol=1e-6)
+    for rows in (jacobian[:3], np.vstack([jacobian, jacobian[:1]]), jacobian[[0, 0]]):
+        with jax.enable_x64(True):
+            _, found = spectrum.cancelling(jnp.asarray(rows @ rows.T), 1e-12)
+        assert not found, "none, two, and one of both signs"

@@ -197,13 +197,16 @@ def test_imtl_g_of_dependent_gradients_is_least_squares():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_imtl_g_without_finite_weights_says_so_and_stands_still(dtype):
+def test_imtl_g_stands_still_at_opposite_gradients_and_says_where_it_has_no_answer(
+    dtype,
+):
     jacobians = np.zeros((6, T, P))
     jacobians[:, [1, 3]] = np.stack([GENERIC[:, 0], -GENERIC[:, 0]], 1)
     jacobians[2, 4] = -jacobians[2, 1]  # and three against one another
     jacobians[2, 0] = jacobians[2, 1]
     w, d, states = run(make("imtl_g"), jacobians, dtype)
-    assert not np.any(states.solver.converged)
+    # Two opposite gradients have equal projections, zero; more are bound too often.
+    np.testing.assert_array_equal(states.solver.converged, np.arange(6) != 2)
     assert np.all(np.abs(d) <= 1e-6)
     np.testing.assert_allclose(w.sum(1), 1, rtol=1e-6)
     assert np.all(w >= 0) and np.all(w[3, [0, 2, 4]] == 0)

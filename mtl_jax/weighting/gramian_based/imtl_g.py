@@ -34,12 +34,12 @@ def imtl_g() -> base.GramianWeighting:
     The paper's formula inverts a matrix of differences of gradients and has no answer
     where they are dependent. For independent gradients the one here is the same; for
     dependent ones, where the equations have no exact solution or many, it is the one of
-    least squares and least length. A task with zero gradient has no direction and gets
-    weight 0. Where `1ᵀ G⁺ n = 0` to within rounding, for example for two opposite
-    gradients, no finite weights exist. The shortest vector of the convex hull takes
-    their place, as in mgda, and the report says `converged = False`. At a Pareto
-    stationary point that vector is zero, which is the one direction whose projections
-    are the same there.
+    least squares and least length, but where one dependency binds all gradients and
+    they cancel out with positive weights (two opposite gradients): there d = 0 solves
+    the equations, and the formula tends to it. A task with zero gradient has no
+    direction and gets weight 0. Where `1ᵀ G⁺ n = 0` to within rounding no finite
+    weights exist. The shortest vector of the convex hull takes their place, as in mgda,
+    and the report says `converged = False`.
     """
 
     def update(
@@ -62,11 +62,16 @@ def imtl_g() -> base.GramianWeighting:
             attained = norms @ (gramian @ v) > count * rounding * (norms @ norms)
             sums = jnp.abs(total) > 16 * count * rounding * jnp.sum(jnp.abs(v))
             defined = attained & sums
+            still, stationary = spectrum.cancelling(gramian, rounding, mask)
             found = nonnegative_qp.Solution(
-                v / jnp.where(defined, total, 1), jnp.int32(0), jnp.array(True)
+                jnp.where(stationary, still, v / jnp.where(defined, total, 1)),
+                jnp.int32(0),
+                jnp.array(True),
             )
             return jax.lax.cond(
-                defined, lambda: found, lambda: _undefined(gramian, norms, mask)
+                defined | stationary,
+                lambda: found,
+                lambda: _undefined(gramian, norms, mask),
             )
 
         found = solve(gramian, base.keep_mask(mask, gramian.shape[0]))
