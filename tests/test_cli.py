@@ -531,7 +531,12 @@ def test_config_show_is_json_that_loads_again(mtl_jax):
 
 def test_the_method_option_drops_the_arguments_of_the_files_method(mtl_jax):
     shown = json.loads(mtl_jax("config", "show", MNIST, "--method", "uw").out)
-    assert shown["method"] == {"name": "uw", "args": {}, "at": "parameters"}
+    assert shown["method"] == {
+        "name": "uw",
+        "args": {},
+        "at": "parameters",
+        "wrap": [],
+    }
     shown = json.loads(mtl_jax("config", "show", MNIST, "--method", "static").out)
     assert shown["method"]["args"] == {"weights": [1.0, 1.0]}
 
