@@ -178,7 +178,8 @@ def small_losses(shared, specific, batch):
     labels, masks = batch["labels"], batch["masks"]
     targets = [labels["digit"] - 1.5, labels["odd"] - 0.5, labels["mass"]]
     heads = [specific["digit"], specific["odd"], specific["mass"]]
-    errors = jnp.stack(
+    # Not below ½: methods that divide by a loss would magnify its rounding.
+    errors = 0.5 + jnp.stack(
         [(z @ head - target) ** 2 for head, target in zip(heads, targets, strict=True)]
     )
     keep = jnp.stack([masks["digit"], masks["odd"], masks["mass"]])
