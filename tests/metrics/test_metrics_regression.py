@@ -6,7 +6,6 @@ import sklearn.metrics as sk
 
 from mtl_jax import metrics
 
-RNG = np.random.default_rng(3)
 REFERENCE = {
     "mae": sk.mean_absolute_error,
     "rmse": sk.root_mean_squared_error,
@@ -15,9 +14,10 @@ REFERENCE = {
 
 
 def data(shape=(64,), offset=0.0, scale=1.0):
-    labels = (RNG.normal(size=shape) * scale + offset).astype(np.float32)
-    outputs = (labels + RNG.normal(size=shape) * scale / 2).astype(np.float32)
-    mask = RNG.uniform(size=shape[0]) < 0.8
+    rng = np.random.default_rng(3)  # the same data whatever ran before
+    labels = (rng.normal(size=shape) * scale + offset).astype(np.float32)
+    outputs = (labels + rng.normal(size=shape) * scale / 2).astype(np.float32)
+    mask = rng.uniform(size=shape[0]) < 0.8
     labels[~mask] = np.nan
     return outputs, labels, mask
 
