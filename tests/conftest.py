@@ -1,5 +1,6 @@
 """Eight simulated CPU devices and strict numerics for every test."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -20,15 +21,35 @@ BY_METHOD = {"test_contract.py", "test_properties.py", "test_parallel.py"}
 """Files whose tests of one method share what is compiled, and nothing with others."""
 
 
+def group_of(item):
+    """The tests that share compiled programs: those of a file, or of a method in it."""
+    group = item.nodeid.partition("::")[0]
+    if item.path.name in BY_METHOD and hasattr(item, "callspec"):
+        params = item.callspec.params
+        group += f":{getattr(params.get('row'), 'name', params.get('name', ''))}"
+    return group
+
+
+_running: list[str] = []
+
+
+def pytest_runtest_setup(item):
+    """Forget what the last group has compiled.
+
+    Each compiled program keeps a few memory maps; Linux gives a process 65,530 of them.
+    """
+    group = group_of(item)
+    if _running != [group]:
+        _running[:] = [group]
+        jax.clear_caches()
+        gc.collect()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Tests that share compiled programs run in one worker: a file, or a method."""
     for item in items:
-        group = item.nodeid.partition("::")[0]
-        if item.path.name in BY_METHOD and hasattr(item, "callspec"):
-            params = item.callspec.params
-            group += f":{getattr(params.get('row'), 'name', params.get('name', ''))}"
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 @pytest.fixture(scope="session")
