@@ -45,13 +45,6 @@ def pytest_runtest_setup(item):
         gc.collect()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests that share compiled programs run in one worker: a file, or a method."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-
-
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real data and golden values beside a developer's checkout."""
