@@ -57,17 +57,24 @@ def test_integers_and_none_pass_through():
 
 
 def test_in_the_dtype_of_the_program_nothing_is_widened():
-    seen = []
+    def dtype_in(run):
+        seen = []
 
-    @precision.in_float64
-    def look(x):
-        seen.append(x.dtype)
-        return x
+        @precision.in_float64
+        def look(x):
+            seen.append(str(x.dtype))
+            return x
+
+        run(look)
+        return seen[0]
 
     one = jnp.ones(2, jnp.float32)
-    look(one)
-    with precision.in_the_dtype_of_the_program():
-        jax.jit(lambda x: look(x))(one)
-        jax.vmap(look)(one[None])
-    look(one)
-    assert [str(d) for d in seen] == ["float64", "float32", "float32", "float64"]
+    ways = (
+        lambda look: look(one),
+        lambda look: jax.jit(look)(one),
+        lambda look: jax.vmap(look)(one[None]),
+    )
+    for way in ways:
+        assert dtype_in(way) == "float64"
+        with precision.in_the_dtype_of_the_program():
+            assert dtype_in(way) == "float32"
