@@ -12,7 +12,7 @@ import pytest
 from mtl_jax import engine, train, tree, weighting
 from mtl_jax.weighting import base
 from mtl_jax.weighting.algebra import paths, restrict
-from mtl_jax.weighting.algebra.rescaled import squared_norms
+from mtl_jax.weighting.task_rows import squared_norms
 
 T = 3
 KEY = jax.random.key(7)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax.typing import Array, PyTree
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, task_rows
 from mtl_jax.weighting.algebra import wrapping
 
 M = TypeVar("M", base.LossWeighting, base.GramianWeighting, base.GradientAggregator)
@@ -84,7 +84,7 @@ def rescaled(method: M, rule: Rule) -> M:
         losses: Array | None = None,
         **extra: Any,
     ) -> tuple[PyTree, Array, RescaledState]:
-        squared = squared_norms(task_grads)
+        squared = task_rows.squared_norms(task_grads)
         scale, finite, seen, keep = scale_of(losses, squared, extra.get("mask"))
         direction, heads, inner = method.update(
             wrapping.scale_rows(task_grads, finite), state.inner, losses=seen, **extra
@@ -131,19 +131,3 @@ def rescaled(method: M, rule: Rule) -> M:
         weigh_heads=head_rule,
         hold=hold,
     )
-
-
-def squared_norms(task_grads: PyTree) -> Array:
-    """The squared length of the gradient of each task, `[T]`.
-
-    Example:
-        >>> squared_norms({"a": jnp.ones((2, 3)), "b": jnp.array([0.0, 2.0])}).tolist()
-        [3.0, 7.0]
-    """
-
-    def one_leaf(leaf: Array) -> Array:
-        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        return jnp.sum(wide**2, axis=tuple(range(1, leaf.ndim)))
-
-    sums = jax.tree.leaves(jax.tree.map(one_leaf, task_grads))
-    return sum(sums)  # type: ignore[return-value]

@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.errors import unknown_name
 from mtl_jax.solvers import precision
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base, checks
+from mtl_jax.weighting import base, checks, visits
 
 
 class GradVacState(NamedTuple):
@@ -75,19 +74,7 @@ def gradvac(
     """
     checks.number("gradvac", "beta", beta, at_least=0, at_most=1)
     checks.number("gradvac", "eps", eps, at_least=0)
-    if order not in ("random", "ascending"):
-        raise unknown_name("order of gradvac", order, ["random", "ascending"])
-
-    def visits(key: Array | None, t: int) -> Array:
-        if order == "ascending":
-            return jnp.broadcast_to(jnp.arange(t), (t, t))
-        if key is None:
-            raise ValueError(
-                "gradvac visits the tasks in random order: update needs "
-                "key=jax.random.key(…), or use gradvac(order='ascending')"
-            )
-        keys = jax.random.split(key, t)
-        return jax.vmap(lambda k: jax.random.permutation(k, t))(keys)
+    visit = visits.orders("gradvac", order)
 
     def init(num_tasks: int, params: object = None) -> GradVacState:
         del params
@@ -109,7 +96,7 @@ def gradvac(
         )
         constants = jnp.asarray(beta), jnp.asarray(eps)
         weights, targets = solve(
-            gramian, state.targets, visits(key, t), keep, *constants
+            gramian, state.targets, visit(key, t), keep, *constants
         )
         return weights, GradVacState(targets.astype(state.targets.dtype))
 

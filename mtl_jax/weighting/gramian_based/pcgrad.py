@@ -5,10 +5,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.errors import unknown_name
 from mtl_jax.solvers import precision
 from mtl_jax.typing import Array
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, visits
 
 
 def pcgrad(order: Literal["random", "ascending"] = "random") -> base.GramianWeighting:
@@ -43,19 +42,7 @@ def pcgrad(order: Literal["random", "ascending"] = "random") -> base.GramianWeig
     The authors' code discards the result of its shuffle (a fixed order) and projects
     on the task's own gradient too; neither is done here.
     """
-    if order not in ("random", "ascending"):
-        raise unknown_name("order of pcgrad", order, ["random", "ascending"])
-
-    def visits(key: Array | None, t: int) -> Array:
-        if order == "ascending":
-            return jnp.broadcast_to(jnp.arange(t), (t, t))
-        if key is None:
-            raise ValueError(
-                "pcgrad visits the tasks in random order: update needs "
-                "key=jax.random.key(…), or use pcgrad(order='ascending')"
-            )
-        keys = jax.random.split(key, t)
-        return jax.vmap(lambda k: jax.random.permutation(k, t))(keys)
+    visit = visits.orders("pcgrad", order)
 
     @precision.in_float64
     def solve(gramian: Array, visits: Array) -> Array:
@@ -86,7 +73,7 @@ def pcgrad(order: Literal["random", "ascending"] = "random") -> base.GramianWeig
         del extra
         t = gramian.shape[0]
         keep = base.keep_mask(mask, t)
-        weights = solve(gramian, visits(key, t))
+        weights = solve(gramian, visit(key, t))
         return jnp.where(keep, weights, 0), state
 
     return base.GramianWeighting(base.no_state, update)
