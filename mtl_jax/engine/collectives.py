@@ -17,6 +17,10 @@ class Reduce(NamedTuple):
         """The sum over the devices."""
         return value if self.axis_name is None else jax.lax.psum(value, self.axis_name)
 
+    def size(self) -> int:
+        """How many devices there are; a plain number."""
+        return 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
+
     def replicated(self, value: PyTree) -> PyTree:
         """A value that is equal on all devices, with derivatives that are so too.
 

@@ -9,8 +9,17 @@ import jax.numpy as jnp
 from mtl_jax import tree
 from mtl_jax.engine import forward
 from mtl_jax.engine.collectives import Reduce
+from mtl_jax.engine.gramian import routes
+from mtl_jax.engine.gramian.trunk import each_task, loops_are_slow
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
+
+
+class How(NamedTuple):
+    """How the statistics are computed; they do not depend on it."""
+
+    gramian: str = "auto"  # one of `routes.ROUTES`
+    chunk: int | None = None  # tasks whose cotangents are computed at once
 
 
 class Decision(NamedTuple):
@@ -46,11 +55,14 @@ def at_parameters(
     state: Any,
     reduce: Reduce,
     extra: dict[str, Any],
+    how: How,
 ) -> Decision:
-    """T backward passes of the trunk, and the method on their result."""
+    """T backward passes of the trunk or less, and the method on their result."""
     batch = passed.batch
     if isinstance(method, base.GradientAggregator):
-        jacobian = reduce.sum(jax.vmap(passed.trunk_vjp)(passed.cotangents))
+        unroll = how.chunk is not None and loops_are_slow(passed.trunk)
+        rows = each_task(passed.trunk.vjp, passed.cotangents, how.chunk, unroll)
+        jacobian = reduce.sum(rows)
         direction, heads, state = method.update(
             jacobian,
             state,
@@ -62,12 +74,11 @@ def at_parameters(
         return Decision(direction, heads, heads, state)
 
     def look(state: Any) -> Decision:
-        jacobian = reduce.sum(_part(method, passed))
-        gramian = tree.gramian(jacobian)
+        gramian, jacobian = _gramian(method, [passed], reduce, how)
         weights, heads, state = _weigh(method, gramian, batch, state, extra)
-        if method.where is None:
+        if jacobian is not None:
             direction = tree.combine(weights, jacobian)
-        else:  # one more backward pass, and the rest of the Jacobian is never made
+        else:  # one more backward pass
             direction = _weighted(passed, weights, reduce)
         return Decision(direction, heads, weights, state, gramian, jnp.array(False))
 
@@ -94,7 +105,7 @@ def at_representation(
             **extra,
         )
         at_z = reduce.own_part(whole, passed.representation)
-        direction = reduce.sum(passed.trunk_vjp(at_z))
+        direction = reduce.sum(passed.trunk.vjp(at_z))
         return Decision(direction, heads, heads, state)
 
     def look(state: Any) -> Decision:
@@ -113,6 +124,7 @@ def from_samples(
     state: Any,
     reduce: Reduce,
     extra: dict[str, Any],
+    how: How,
 ) -> Decision:
     """Weights from the products of two samples' gradients, applied to the last one's.
 
@@ -123,8 +135,7 @@ def from_samples(
     batch = forward.mean_over_samples([p.batch for p in passes])
 
     def look(state: Any) -> Decision:
-        one, two = (reduce.sum(_part(method, p)) for p in passes[:2])
-        gramian = tree.cross_gramian(one, two)
+        gramian = _gramian(method, passes[:2], reduce, how).gramian
         # A task may be absent from one part of the batch alone, and counts as absent.
         both = batch.present[:, None] & batch.present[None, :]
         gramian = jnp.where(both, gramian, 0)
@@ -170,10 +181,15 @@ def _or_hold(
     return jax.lax.cond(held.due, lambda s: like_losses(look(s)), again, state)
 
 
-def _part(method: base.GramianWeighting, passed: forward.Pass) -> PyTree:
-    """The task gradients of this device that the Gramian is made of."""
-    jacobian = jax.vmap(passed.trunk_vjp)(passed.cotangents)
-    return jacobian if method.where is None else method.where(jacobian)
+def _gramian(
+    method: base.GramianWeighting,
+    passes: Sequence[forward.Pass],
+    reduce: Reduce,
+    how: How,
+) -> routes.Made:
+    """Over the shared parameters, or the part of them that the method looks at."""
+    samples = [routes.Samples(p.trunk, p.cotangents) for p in passes]
+    return routes.gramian(how.gramian, samples, method, reduce, how.chunk)
 
 
 def _weigh(
@@ -205,4 +221,4 @@ def _of_present(
 
 def _weighted(passed: forward.Pass, weights: Array, reduce: Reduce) -> PyTree:
     """The gradient of the weighted loss with respect to the shared parameters."""
-    return reduce.sum(passed.trunk_vjp(tree.combine(weights, passed.cotangents)))
+    return reduce.sum(passed.trunk.vjp(tree.combine(weights, passed.cotangents)))

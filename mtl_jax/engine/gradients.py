@@ -22,6 +22,7 @@ from mtl_jax import tree
 from mtl_jax.engine import decide, forward
 from mtl_jax.engine import losses as losses_module
 from mtl_jax.engine.collectives import Reduce
+from mtl_jax.engine.gramian import routes
 from mtl_jax.engine.losses import SplitLosses
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
@@ -54,6 +55,8 @@ def gradients(
     *,
     key: Array | None = None,
     at: str = "parameters",
+    gramian: str = "auto",
+    task_chunk: int | None = None,
     axis_name: str | None = None,
     epoch: Array | None = None,
     step: Array | None = None,
@@ -71,6 +74,10 @@ def gradients(
         key: PRNG key of the method, the same on all devices.
         at: where the statistics of a Gramian or Jacobian method are taken:
             "parameters" (of the trunk) or "representation" (its output).
+        gramian: the way to the Gramian, one of `engine.ROUTES`; all are equal to
+            rounding. "auto" chooses for every layer by what it costs.
+        task_chunk: how many cotangents are pulled back at once where there are T;
+            `None` for all. Fewer take less memory, more are faster.
         axis_name: the data-parallel axis, under `pmap`.
         epoch: `[]` int32, for methods that look at epochs.
         step: `[]` int32.
@@ -109,20 +116,29 @@ def gradients(
             "of the batch (make_train_step cuts the batch itself)"
         )
     _check_place(method, at, parts)
+    routes.check(gramian, task_chunk)
     reduce = Reduce(axis_name)
     extra = {"key": key, "epoch": epoch, "step": step}
     if isinstance(method, base.LossWeighting) and method.weigh_heads is True:
         return _one_backward(method, parts[0], shared, specific, state, reduce, extra)
-    passes = [forward.run(part, shared, specific, reduce) for part in parts]
+    how = decide.How(gramian, task_chunk)
+    apart = (
+        isinstance(method, base.GramianWeighting)
+        and at == "parameters"
+        and routes.takes_apart(gramian)
+    )
+    passes = [
+        forward.run(part, shared, specific, reduce, apart=apart) for part in parts
+    ]
     first = passes[0]
     if isinstance(method, base.LossWeighting):
         decision = decide.from_losses(method, first, state, reduce, extra)
     elif len(passes) > 1:
-        decision = decide.from_samples(method, passes, state, reduce, extra)
+        decision = decide.from_samples(method, passes, state, reduce, extra, how)
     elif at == "representation":
         decision = decide.at_representation(method, first, state, reduce, extra)
     else:
-        decision = decide.at_parameters(method, first, state, reduce, extra)
+        decision = decide.at_parameters(method, first, state, reduce, extra, how)
     return _finish(
         decision,
         _heads(decision.heads, passes, reduce),

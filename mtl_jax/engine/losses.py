@@ -23,9 +23,8 @@ class TaskLosses(NamedTuple):
     sums: Array  # [T] float32
     counts: Array  # [T] float32, labelled examples (or their total class weight)
     collections: PyTree = None  # new mutable state of the model, e.g. batch statistics
-    kpi: Array | None = (
-        None  # [T] sums, over the same counts, of an indicator in [0, 1]
-    )
+    kpi: Array | None = None
+    """`[T]` sums, over the same counts, of an indicator in [0, 1]"""
 
 
 class Encoded(NamedTuple):
@@ -46,11 +45,33 @@ class SplitLosses(NamedTuple):
             `representations[t]` alone. (They are equal, so that reading another one
             gives the right losses and wrong gradients.)
         num_tasks: T.
+        stacked: the same losses for heads that are computed together, or `None`.
     """
 
     encode: Callable[..., Any]
     losses: Callable[..., Any]
     num_tasks: int
+    stacked: "StackedLosses | None" = None
+
+
+class StackedLosses(NamedTuple):
+    """The losses of heads that are computed together, not task by task.
+
+    With heads of equal shape stacked along a leading axis, 138 of them are one matrix
+    product, and the program is no longer than for two.
+
+    Attributes:
+        together: `(specific, representation) -> losses [T]`, or a `TaskLosses`; a
+            differentiable function of one representation that all tasks read.
+        pull: `(specific, representation) -> (losses, back)`, the same losses and
+            `back: (scale [T]) -> (heads, cotangents)`: the cotangents of
+            `scale[t] L_t` at the representation, leaves `[T, ...]`, and
+            `heads: (weights [T]) -> gradient` of `Σ_t weights[t] scale[t] L_t` with
+            respect to the task-specific parameters.
+    """
+
+    together: Callable[..., Any]
+    pull: Callable[..., Any]
 
 
 def as_task_losses(out: Any) -> TaskLosses:
@@ -85,8 +106,11 @@ def whole_function(losses_fn: Callable[..., Any] | SplitLosses) -> Callable[...,
 
     def whole(shared: PyTree, specific: PyTree) -> TaskLosses:
         encoded = as_encoded(losses_fn.encode(shared))
-        zs = (encoded.representation,) * losses_fn.num_tasks
-        out = losses_fn.losses(specific, zs)
+        z = encoded.representation
+        if losses_fn.stacked is None:
+            out = losses_fn.losses(specific, (z,) * losses_fn.num_tasks)
+        else:
+            out = losses_fn.stacked.together(specific, z)
         out = as_task_losses(out)
         return out._replace(collections=(encoded.collections, out.collections))
 

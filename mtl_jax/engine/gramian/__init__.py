@@ -1,0 +1,3 @@
+"""Gramians of task losses, without the Jacobian where that is cheaper."""
+
+from mtl_jax.engine.gramian.routes import ROUTES as ROUTES

@@ -1,0 +1,241 @@
+"""The ways to the Gramian of the task losses, all equal to rounding.
+
+=============== ====================================== ===============================
+route           what is made                           memory beside the activations
+=============== ====================================== ===============================
+`materialise`   the Jacobian, and kept: the direction  T gradients
+                is `Jᵀw`
+`layerwise`     the task gradients of one layer at a   T gradients of the largest
+                time                                   layer
+`ghost`         inputs and cotangents of the layers,   T times the activations of the
+                `<K D_t, D_s>` with `K = A Aᵀ`         largest layer
+`jacobian_free` columns `G e_t = J (Jᵀ e_t)`           one gradient
+=============== ====================================== ===============================
+
+All but the first need one more backward pass, `vjp(w)`. `auto` takes the cheaper of the
+second and third for every layer, or the first where that costs less in all.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtl_jax import tree
+from mtl_jax.engine.collectives import Reduce
+from mtl_jax.engine.gramian import products
+from mtl_jax.engine.gramian.layers import Layer, factors_of
+from mtl_jax.engine.gramian.trunk import Trunk, each_task, loops_are_slow
+from mtl_jax.errors import unknown_name
+from mtl_jax.typing import Array, PyTree
+from mtl_jax.weighting import base
+
+ROUTES = ("auto", "materialise", "layerwise", "ghost", "jacobian_free")
+
+
+class Made(NamedTuple):
+    """A Gramian, and the Jacobian where it was made whole."""
+
+    gramian: Array  # [T, T], over all devices
+    jacobian: PyTree | None = None  # leaves [T, ...], over all devices
+
+
+class Samples(NamedTuple):
+    """Trunk and cotangents of one sample of the batch."""
+
+    trunk: Trunk
+    cotangents: PyTree  # [T, ...]
+
+
+def check(route: str, chunk: int | None) -> None:
+    """Raise `ValueError` for an unknown route or a chunk that is none."""
+    if route not in ROUTES:
+        raise unknown_name("route to the Gramian (gramian)", route, ROUTES)
+    if chunk is not None and chunk < 1:
+        raise ValueError(
+            f"task_chunk is {chunk}; it is the number of tasks whose cotangents are "
+            "computed at once, 1 or more, or None for all"
+        )
+
+
+def takes_apart(route: str) -> bool:
+    """Whether a route needs the layers of the trunk."""
+    return route in ("auto", "layerwise", "ghost")
+
+
+def gramian(
+    route: str,
+    samples: Sequence[Samples],
+    method: base.GramianWeighting,
+    reduce: Reduce,
+    chunk: int | None,
+) -> Made:
+    """The inner products of the task gradients over the shared parameters.
+
+    Args:
+        route: one of `ROUTES`.
+        samples: one, or two whose gradients are multiplied.
+        method: tells the part of the parameters.
+        reduce: over the devices.
+        chunk: tasks whose cotangents are computed at once; `None` for all.
+
+    Returns:
+        The Gramian; the Jacobian too where that is the cheaper way to the direction.
+    """
+    chosen = _chosen(method, samples[0].trunk.params)
+    if chosen is None:
+        route = "materialise"  # `where` is no selection of leaves
+    if route == "jacobian_free":
+        assert chosen is not None
+        return Made(_jacobian_free(samples, chosen, reduce, chunk))
+    if route == "materialise" or (
+        route == "auto" and method.where is None and _keeps(samples, reduce)
+    ):
+        return _materialised(samples, method, reduce, chunk)
+    assert chosen is not None
+    return Made(_by_layers(route, samples, chosen, reduce, chunk))
+
+
+def _chosen(method: base.GramianWeighting, params: PyTree) -> set[int] | None:
+    """The leaves that the Gramian is taken over; `None` where it is not leaves."""
+    leaves, treedef = jax.tree.flatten(params)
+    if method.where is None:
+        return set(range(len(leaves)))
+    numbered = jax.tree.unflatten(treedef, range(len(leaves)))
+    try:
+        picked = jax.tree.leaves(method.where(numbered))
+    except (TypeError, AttributeError):
+        return None
+    return set(picked) if all(type(n) is int for n in picked) else None
+
+
+def _materialised(
+    samples: Sequence[Samples],
+    method: base.GramianWeighting,
+    reduce: Reduce,
+    chunk: int | None,
+) -> Made:
+    def jacobian(sample: Samples) -> PyTree:
+        unroll = chunk is not None and loops_are_slow(sample.trunk)
+        made = each_task(sample.trunk.vjp, sample.cotangents, chunk, unroll)
+        return reduce.sum(made if method.where is None else method.where(made))
+
+    made = [jacobian(sample) for sample in samples]
+    kept = made[0] if method.where is None and len(samples) == 1 else None
+    return Made(tree.cross_gramian(made[0], made[-1]), kept)
+
+
+def _jacobian_free(
+    samples: Sequence[Samples], chosen: set[int], reduce: Reduce, chunk: int | None
+) -> Array:
+    first, second = samples[0], samples[-1]
+    push = first.trunk.push()
+
+    def only_chosen(gradient: PyTree) -> PyTree:
+        leaves, treedef = jax.tree.flatten(gradient)
+        kept = [a if i in chosen else jnp.zeros_like(a) for i, a in enumerate(leaves)]
+        return jax.tree.unflatten(treedef, kept)
+
+    def column(cotangent: PyTree) -> Array:
+        gradient = only_chosen(reduce.sum(second.trunk.vjp(cotangent)))
+        return along(push, gradient, first.cotangents)
+
+    unroll = loops_are_slow(second.trunk)
+    columns = each_task(column, second.cotangents, chunk or 1, unroll)
+    return reduce.sum(columns).T
+
+
+def along(push: Any, tangent: PyTree, cotangents: PyTree) -> Array:
+    """`J v [T]` of this device: the slope of each loss along a tangent."""
+    moved = push(tangent)
+
+    def one_leaf(c: Array, m: Array) -> Array:
+        wide = jnp.promote_types(c.dtype, jnp.float32)
+        axes = (tuple(range(1, c.ndim)), tuple(range(m.ndim)))
+        return jnp.tensordot(
+            c.astype(wide), m.astype(wide), axes=axes, precision=products.HIGHEST
+        )
+
+    return sum(jax.tree.leaves(jax.tree.map(one_leaf, cotangents, moved)))  # type: ignore[return-value]
+
+
+def _by_layers(
+    route: str,
+    samples: Sequence[Samples],
+    chosen: set[int],
+    reduce: Reduce,
+    chunk: int | None,
+) -> Array:
+    """The sum over the layers of their own Gramians, and that of what is loose."""
+    first = samples[0].trunk.layered
+    assert first is not None
+    pulled = [_pull(sample, chunk) for sample in samples]
+    t = jax.tree.leaves(samples[0].cotangents)[0].shape[0]
+    total = jnp.zeros((t, t))
+    for number, layer in enumerate(first.layers):
+        if layer.param not in chosen:
+            continue
+        pair = []
+        for sample, (_, taps) in zip(samples, pulled, strict=True):
+            trunk = sample.trunk
+            assert trunk.layered is not None
+            own = trunk.layered.layers[number]
+            pair.append(factors_of(trunk.layered, own, trunk.inputs, taps))
+        way = route if route != "auto" else cheaper(layer, t, reduce)
+        function = products.ghost if way == "ghost" else products.layerwise
+        total += function(pair[0], pair[-1], reduce)
+    loose = [i for i in first.loose if i in chosen]
+    if loose:
+        rows = [reduce.sum([leaves[i] for i in loose]) for leaves, _ in pulled]
+        total += tree.cross_gramian(rows[0], rows[-1])
+    return total
+
+
+def _pull(sample: Samples, chunk: int | None) -> tuple[list[Array], dict[int, Array]]:
+    """Of each task: the gradients of the loose leaves, the cotangents of the taps."""
+    layered = sample.trunk.layered
+    assert layered is not None
+
+    def one(cotangent: PyTree) -> tuple[dict[int, Array], dict[int, Array]]:
+        gradient, _, taps = sample.trunk.pull(cotangent)
+        leaves = jax.tree.leaves(gradient)
+        return {i: leaves[i] for i in layered.loose}, taps
+
+    unroll = chunk is not None and loops_are_slow(sample.trunk)
+    loose, taps = each_task(one, sample.cotangents, chunk, unroll)
+    return loose, taps
+
+
+def cheaper(layer: Layer, num_tasks: int, reduce: Reduce) -> str:
+    """The way that suits a layer: fewest bytes between devices, then operations."""
+    devices = reduce.size()
+    costs = {
+        way: products.cost(way, layer.kind, layer.size, num_tasks, devices, layer.width)
+        for way in products.WAYS
+    }
+    if devices > 1:
+        return min(costs, key=lambda way: costs[way].bytes_moved)
+    return min(costs, key=lambda way: costs[way].operations)
+
+
+def _keeps(samples: Sequence[Samples], reduce: Reduce) -> bool:
+    """Whether making the whole Jacobian saves more than it costs."""
+    layered = samples[0].trunk.layered
+    assert layered is not None
+    if len(samples) > 1:
+        return False
+    t = jax.tree.leaves(samples[0].cotangents)[0].shape[0]
+    devices = reduce.size()
+    whole = apart = 0.0
+    for layer in layered.layers:
+        h, n, i, o = layer.size
+        way = cheaper(layer, t, reduce)
+        costs = {
+            w: products.cost(w, layer.kind, layer.size, t, devices).operations
+            for w in products.WAYS
+        }
+        whole += costs["layerwise"] + 2 * t * h * i * o
+        # The weighted backward pass goes through inputs and weights.
+        apart += costs[way] + 4 * h * n * i * o
+    return bool(layered.layers) and whole < apart
