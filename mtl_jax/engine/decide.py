@@ -20,6 +20,7 @@ class How(NamedTuple):
 
     gramian: str = "auto"  # one of `routes.ROUTES`
     chunk: int | None = None  # tasks whose cotangents are computed at once
+    key: Array | None = None  # of this step, for a Gramian that is estimated
 
 
 class Decision(NamedTuple):
@@ -189,7 +190,7 @@ def _gramian(
 ) -> routes.Made:
     """Over the shared parameters, or the part of them that the method looks at."""
     samples = [routes.Samples(p.trunk, p.cotangents) for p in passes]
-    return routes.gramian(how.gramian, samples, method, reduce, how.chunk)
+    return routes.gramian(how.gramian, samples, method, reduce, how.chunk, how.key)
 
 
 def _weigh(

@@ -121,10 +121,12 @@ def gradients(
     extra = {"key": key, "epoch": epoch, "step": step}
     if isinstance(method, base.LossWeighting) and method.weigh_heads is True:
         return _one_backward(method, parts[0], shared, specific, state, reduce, extra)
-    how = decide.How(gramian, task_chunk)
+    of_sketch = None if key is None else jax.random.fold_in(key, 1)
+    how = decide.How(gramian, task_chunk, of_sketch)
     apart = (
         isinstance(method, base.GramianWeighting)
         and at == "parameters"
+        and method.sketch is None
         and routes.takes_apart(gramian)
     )
     passes = [
@@ -199,6 +201,8 @@ def _check_place(method: base.Method, at: str, parts: Sequence[LossFunction]) ->
         )
     elif isinstance(method, base.GramianWeighting) and method.where is not None:
         why = "this method looks at a part of the shared parameters"
+    elif isinstance(method, base.GramianWeighting) and method.sketch is not None:
+        why = "sketch(…) estimates the Gramian of the parameters"
     if why is not None:
         raise ValueError(
             f"at='representation' was asked for, but {why}. Use at='parameters', which "

@@ -15,6 +15,7 @@ from mtl_jax.weighting.algebra.paths import by_layer as by_layer
 from mtl_jax.weighting.algebra.paths import by_leaf as by_leaf
 from mtl_jax.weighting.algebra.per_group import per_group as per_group
 from mtl_jax.weighting.algebra.restrict import restrict as restrict
+from mtl_jax.weighting.algebra.sketch import sketch as sketch
 from mtl_jax.weighting.algebra.solver_dtype import (
     with_solver_dtype as with_solver_dtype,
 )

@@ -121,6 +121,8 @@ class GramianWeighting(NamedTuple):
             The weights apply to all of them whatever it is.
         hold: `(state) -> Held`, for a method that does not look at every step; the
             engine then makes a Gramian on the steps that are due only.
+        sketch: from how many random directions the engine estimates the Gramian of
+            the parameters; `None` for the exact one.
     """
 
     init: Callable[..., Any]
@@ -131,6 +133,7 @@ class GramianWeighting(NamedTuple):
     needs_epoch: bool = False
     where: Callable[[Any], Any] | None = None
     hold: Callable[[Any], Held] | None = None
+    sketch: int | None = None
 
 
 class GradientAggregator(NamedTuple):

@@ -14,6 +14,7 @@ from mtl_jax.weighting.algebra.normalise import normalise
 from mtl_jax.weighting.algebra.paths import by_layer, by_leaf
 from mtl_jax.weighting.algebra.per_group import per_group
 from mtl_jax.weighting.algebra.restrict import restrict
+from mtl_jax.weighting.algebra.sketch import sketch
 from mtl_jax.weighting.algebra.solver_dtype import with_solver_dtype
 
 WRAPPERS: dict[str, Callable[..., base.Method]] = {
@@ -24,6 +25,7 @@ WRAPPERS: dict[str, Callable[..., base.Method]] = {
     "per_layer": lambda method: per_group(method, by_layer),
     "per_leaf": lambda method: per_group(method, by_leaf),
     "restrict": restrict,
+    "sketch": sketch,
     "with_head_weights": with_head_weights,
     "with_log_losses": with_log_losses,
     "with_solver_dtype": with_solver_dtype,

@@ -154,6 +154,7 @@ CASES = {
         weighting.as_aggregator(FAMO), "ones"
     ),
     "cr_mogm": weighting.cr_mogm(TOY, 0.7),
+    "sketch": weighting.sketch(TOY, 4, 0.7),
     "held chain": weighting.every_k(weighting.chain(FAMO, TOY), 2),
     "much at once": weighting.matched_scale(
         weighting.ema(
@@ -266,6 +267,7 @@ WRAPPERS = {
     "with_log_losses": weighting.with_log_losses,
     "normalise": weighting.normalise,
     "ema": lambda m: weighting.ema(m, 0.9),
+    "sketch": weighting.sketch,
     "matched_scale": weighting.matched_scale,
     "with_head_weights": lambda m: weighting.with_head_weights(m, "ones"),
     "cr_mogm": weighting.cr_mogm,

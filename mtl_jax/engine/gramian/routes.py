@@ -70,6 +70,7 @@ def gramian(
     method: base.GramianWeighting,
     reduce: Reduce,
     chunk: int | None,
+    key: Array | None = None,
 ) -> Made:
     """The inner products of the task gradients over the shared parameters.
 
@@ -79,11 +80,14 @@ def gramian(
         method: tells the part of the parameters.
         reduce: over the devices.
         chunk: tasks whose cotangents are computed at once; `None` for all.
+        key: for a method that has the Gramian estimated, equal on all devices.
 
     Returns:
         The Gramian; the Jacobian too where that is the cheaper way to the direction.
     """
     chosen = _chosen(method, samples[0].trunk.params)
+    if method.sketch is not None:
+        return Made(_sketched(samples, method.sketch, chosen, reduce, chunk, key))
     if chosen is None:
         route = "materialise"  # `where` is no selection of leaves
     if route == "jacobian_free":
@@ -132,18 +136,55 @@ def _jacobian_free(
     first, second = samples[0], samples[-1]
     push = first.trunk.push()
 
-    def only_chosen(gradient: PyTree) -> PyTree:
-        leaves, treedef = jax.tree.flatten(gradient)
-        kept = [a if i in chosen else jnp.zeros_like(a) for i, a in enumerate(leaves)]
-        return jax.tree.unflatten(treedef, kept)
-
     def column(cotangent: PyTree) -> Array:
-        gradient = only_chosen(reduce.sum(second.trunk.vjp(cotangent)))
+        gradient = _only(chosen, reduce.sum(second.trunk.vjp(cotangent)))
         return along(push, gradient, first.cotangents)
 
     unroll = loops_are_slow(second.trunk)
     columns = each_task(column, second.cotangents, chunk or 1, unroll)
     return reduce.sum(columns).T
+
+
+def _sketched(
+    samples: Sequence[Samples],
+    count: int,
+    chosen: set[int] | None,
+    reduce: Reduce,
+    chunk: int | None,
+    key: Array | None,
+) -> Array:
+    """`(1/k) Σ (J v)(J v)ᵀ` with k random vectors of signs."""
+    if key is None:
+        raise ValueError("sketch(…) draws random vectors: give gradients(…, key=…)")
+    if chosen is None:
+        raise ValueError(
+            "sketch(…) was given a method that looks at a part of the parameters which "
+            "is no selection of whole arrays; select arrays"
+        )
+    pushes = [sample.trunk.push() for sample in samples]
+    leaves, treedef = jax.tree.flatten(samples[0].trunk.params)
+
+    def slopes(key: Array) -> list[Array]:
+        keys = jax.random.split(key, len(leaves))
+        signs = [
+            jax.random.rademacher(k, a.shape, a.dtype)
+            for k, a in zip(keys, leaves, strict=True)
+        ]
+        v = _only(chosen, jax.tree.unflatten(treedef, signs))
+        return [
+            along(push, v, sample.cotangents)
+            for push, sample in zip(pushes, samples, strict=True)
+        ]
+
+    rows = reduce.sum(each_task(slopes, jax.random.split(key, count), chunk or 1))
+    return jnp.matmul(rows[0].T, rows[-1], precision=products.HIGHEST) / count
+
+
+def _only(chosen: set[int], gradient: PyTree) -> PyTree:
+    """Zeros in all leaves but the chosen ones."""
+    leaves, treedef = jax.tree.flatten(gradient)
+    kept = [a if i in chosen else jnp.zeros_like(a) for i, a in enumerate(leaves)]
+    return jax.tree.unflatten(treedef, kept)
 
 
 def along(push: Any, tangent: PyTree, cotangents: PyTree) -> Array:

@@ -145,6 +145,7 @@ def chain(*methods: base.Method) -> base.Method:
         num_samples=lookers[0].num_samples,
         needs_epoch=needs_epoch,
         where=lookers[0].where,
+        sketch=lookers[0].sketch,
     )
 
 
@@ -232,4 +233,9 @@ def _check_fit(methods: Sequence[base.Method]) -> None:
             "chain was given methods that look at different parts of the shared "
             "parameters, and all see one Gramian; restrict the chain as a whole, "
             "restrict(chain(…), where)"
+        )
+    elif len({m.sketch for m in lookers}) > 1:
+        raise ValueError(
+            "chain was given stages that see an estimated Gramian and others that see "
+            "another; estimate that of the chain as a whole, sketch(chain(…))"
         )
