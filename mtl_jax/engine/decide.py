@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from mtl_jax import tree
 from mtl_jax.engine import forward
 from mtl_jax.engine.collectives import Reduce
+from mtl_jax.engine.convolutions import fast_in_loops
 from mtl_jax.engine.gramian import routes
-from mtl_jax.engine.gramian.trunk import each_task, loops_are_slow
+from mtl_jax.engine.gramian.trunk import each_task
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
 
@@ -61,8 +62,7 @@ def at_parameters(
     """T backward passes of the trunk or less, and the method on their result."""
     batch = passed.batch
     if isinstance(method, base.GradientAggregator):
-        unroll = how.chunk is not None and loops_are_slow(passed.trunk)
-        rows = each_task(passed.trunk.vjp, passed.cotangents, how.chunk, unroll)
+        rows = each_task(passed.trunk.vjp, passed.cotangents, how.chunk)
         jacobian = reduce.sum(rows)
         direction, heads, state = method.update(
             jacobian,
@@ -179,7 +179,8 @@ def _or_hold(
             gramian=decision.gramian.astype(dtype),
         )
 
-    return jax.lax.cond(held.due, lambda s: like_losses(look(s)), again, state)
+    branches = fast_in_loops(lambda s: like_losses(look(s))), fast_in_loops(again)
+    return jax.lax.cond(held.due, *branches, state)
 
 
 def _gramian(

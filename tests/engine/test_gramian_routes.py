@@ -123,21 +123,6 @@ def test_chunks_of_tasks_and_both_forms(form):
     check(problem, getattr(problem, form), runs, 1e-5)
 
 
-def test_chunks_with_convolutions_are_unrolled():
-    problem = Problem(TRUNKS["convolutions"], "float32")
-
-    def step(shared, chunk):
-        out = engine.gradients(
-            by_gramian(), problem.split, shared, problem.specific, (), task_chunk=chunk
-        )
-        return out.gramian
-
-    assert "scan" not in str(jax.make_jaxpr(lambda s: step(s, 3))(problem.shared))
-    by_chunks, at_once = jax.jit(lambda s: (step(s, 3), step(s, None)))(problem.shared)
-    scale = float(jnp.max(at_once))
-    np.testing.assert_allclose(by_chunks, at_once, atol=1e-6 * scale)
-
-
 def test_bfloat16_layers_agree_to_their_rounding():
     problem = Problem(Halves, "float32")
     outs = check(problem, problem.split, [(route, None) for route in ROUTES], 0.02)

@@ -26,7 +26,7 @@ from mtl_jax import tree
 from mtl_jax.engine.collectives import Reduce
 from mtl_jax.engine.gramian import products
 from mtl_jax.engine.gramian.layers import Layer, factors_of
-from mtl_jax.engine.gramian.trunk import Trunk, each_task, loops_are_slow
+from mtl_jax.engine.gramian.trunk import Trunk, each_task
 from mtl_jax.errors import unknown_name
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
@@ -121,8 +121,7 @@ def _materialised(
     chunk: int | None,
 ) -> Made:
     def jacobian(sample: Samples) -> PyTree:
-        unroll = chunk is not None and loops_are_slow(sample.trunk)
-        made = each_task(sample.trunk.vjp, sample.cotangents, chunk, unroll)
+        made = each_task(sample.trunk.vjp, sample.cotangents, chunk)
         return reduce.sum(made if method.where is None else method.where(made))
 
     made = [jacobian(sample) for sample in samples]
@@ -140,8 +139,7 @@ def _jacobian_free(
         gradient = _only(chosen, reduce.sum(second.trunk.vjp(cotangent)))
         return along(push, gradient, first.cotangents)
 
-    unroll = loops_are_slow(second.trunk)
-    columns = each_task(column, second.cotangents, chunk or 1, unroll)
+    columns = each_task(column, second.cotangents, chunk or 1)
     return reduce.sum(columns).T
 
 
@@ -243,8 +241,7 @@ def _pull(sample: Samples, chunk: int | None) -> tuple[list[Array], dict[int, Ar
         leaves = jax.tree.leaves(gradient)
         return {i: leaves[i] for i in layered.loose}, taps
 
-    unroll = chunk is not None and loops_are_slow(sample.trunk)
-    loose, taps = each_task(one, sample.cotangents, chunk, unroll)
+    loose, taps = each_task(one, sample.cotangents, chunk)
     return loose, taps
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.engine.gramian import walk
+from mtl_jax.engine.convolutions import fast_in_loops
 from mtl_jax.engine.gramian.layers import Layered, take_apart
 from mtl_jax.typing import Array, PyTree
 
@@ -90,10 +90,7 @@ def forward(
 
 
 def each_task(
-    function: Callable[[PyTree], Any],
-    rows: PyTree,
-    chunk: int | None,
-    unroll: bool = False,
+    function: Callable[[PyTree], Any], rows: PyTree, chunk: int | None
 ) -> Any:
     """`function` of every row, `chunk` rows at once; leaves `[T, ...]`.
 
@@ -101,26 +98,16 @@ def each_task(
         function: of one row, without the leading axis.
         rows: leaves `[T, ...]`.
         chunk: how many rows are computed together; `None` for all.
-        unroll: no loop in the program; its length then grows with T.
     """
     count = jax.tree.leaves(rows)[0].shape[0]
     if chunk is None or chunk >= count:
         return jax.vmap(function)(rows)
-    if not unroll:
-        return jax.lax.map(function, rows, batch_size=chunk)
-    parts = [
-        jax.vmap(function)(jax.tree.map(lambda a, i=i: a[i : i + chunk], rows))
-        for i in range(0, count, chunk)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-
-
-def loops_are_slow(trunk: Trunk) -> bool:
-    """Whether a loop over tasks should be unrolled.
-
-    On XLA's CPU backend the weight gradient of a convolution is up to 55 times slower
-    inside of a loop.
-    """
-    if jax.default_backend() != "cpu":
-        return False
-    return walk.has_convolution(jax.make_jaxpr(trunk.function)(trunk.params).jaxpr)
+    whole = count // chunk * chunk
+    several = fast_in_loops(jax.vmap(function))
+    first = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), rows)
+    made = jax.lax.map(several, first)
+    made = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), made)
+    if whole == count:
+        return made
+    rest = several(jax.tree.map(lambda a: a[whole:], rows))
+    return jax.tree.map(lambda *a: jnp.concatenate(a), made, rest)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 from jax.extend.core import Jaxpr, Literal, Var
 
+from mtl_jax.engine.convolutions import bind, opened
 from mtl_jax.typing import Array
 
 Values: TypeAlias = Sequence[Any]
@@ -138,41 +139,29 @@ def _equation(
     """One equation: its values and their marks."""
     name = eqn.primitive.name
     if not any(marks):
-        return _bind(eqn, ins), [None] * len(eqn.outvars)
+        return bind(eqn, ins), [None] * len(eqn.outvars)
     if name in _JIT:
-        inner, consts = _opened(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
+        inner, consts = opened(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
         return run(inner, consts, ins, marks, tap)
     if name in _CHECKPOINT:
         return _checkpointed(eqn, ins, marks, tap)
     if _rearranges(eqn):
         how = (name, tuple(sorted((k, str(v)) for k, v in eqn.params.items())))
         (mark,) = marks
-        return _bind(eqn, ins), [Mark(mark.param, (*mark.history, how))]  # type: ignore[union-attr]
+        return bind(eqn, ins), [Mark(mark.param, (*mark.history, how))]  # type: ignore[union-attr]
     use = _use(eqn, marks)
     if use is None:
         tap.loose |= {mark.param for mark in marks if mark is not None}
-        return _bind(eqn, ins), [None] * len(eqn.outvars)
+        return bind(eqn, ins), [None] * len(eqn.outvars)
     others = [x for i, x in enumerate(ins) if i != use.operand]
-    return [tap.product(use, others, _bind(eqn, ins)[0])], [None]
-
-
-def _bind(eqn: Any, ins: Values) -> list[Any]:
-    params = eqn.primitive.get_bind_params(eqn.params)
-    functions, params = params if isinstance(params, tuple) else ((), params)
-    outs = eqn.primitive.bind(*functions, *ins, **params)
-    return list(outs) if eqn.primitive.multiple_results else [outs]
-
-
-def _opened(closed: Any) -> tuple[Jaxpr, Values]:
-    """A jaxpr and its constants, in whichever of the two forms JAX has it."""
-    return getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
+    return [tap.product(use, others, bind(eqn, ins)[0])], [None]
 
 
 def _checkpointed(
     eqn: Any, ins: Values, marks: Sequence[Mark | None], tap: Tap
 ) -> tuple[list[Any], Sequence[Mark | None]]:
     """Inside of `jax.checkpoint`: the inputs of products are kept, all else is not."""
-    jaxpr, consts = _opened(eqn.params["jaxpr"])
+    jaxpr, consts = opened(eqn.params["jaxpr"])
     notes: list[Any] = []
 
     def inside(ins: Values, added: dict[int, Array]) -> tuple[Any, Any]:
@@ -215,17 +204,3 @@ def _use(eqn: Any, marks: Sequence[Mark | None]) -> Use | None:
         jax.ShapeDtypeStruct(eqn.outvars[0].aval.shape, eqn.outvars[0].aval.dtype),
     )
     return use if eqn.primitive.name != "conv_general_dilated" or operand == 1 else None
-
-
-def has_convolution(jaxpr: Jaxpr) -> bool:
-    """Whether there is a convolution in a jaxpr, or in one of those inside it."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "conv_general_dilated":
-            return True
-        for value in jax.tree.leaves(
-            list(eqn.params.values()), is_leaf=lambda v: isinstance(v, Jaxpr)
-        ):
-            inner = getattr(value, "jaxpr", value)
-            if isinstance(inner, Jaxpr) and has_convolution(inner):
-                return True
-    return False
