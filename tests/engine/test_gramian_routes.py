@@ -398,3 +398,27 @@ def test_a_model_without_forward_derivative():
     np.testing.assert_allclose(engine.gradients(*args).gramian[0, 0], 12.0)
     with pytest.raises(TypeError, match=r"forward mode.*custom_vjp.*gramian='auto'"):
         engine.gradients(*args, gramian="jacobian_free")
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_inputs_with_a_large_mean(offset):
+    """Cotangents that cancel over the batch do not cost the ghost its digits."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(64, 48)) + offset).astype(np.float32)
+    d = rng.normal(size=(T, 64, 16)).astype(np.float32)
+    d -= d.mean(1, keepdims=True)
+    rows = np.einsum("ni,tno->tio", x, d, dtype=np.float64).reshape(T, -1)
+    gramian = rows @ rows.T
+    norms = np.sqrt(np.diag(gramian))
+
+    def losses(w, specific):
+        return jnp.einsum("tno,no->t", d, jnp.matmul(x, w, precision="highest"))
+
+    for route in ("ghost", "layerwise"):
+        out = jax.jit(
+            lambda w, route=route: engine.gradients(
+                by_gramian(), losses, w, (), (), gramian=route
+            )
+        )(jnp.ones((48, 16)))
+        error = np.abs(np.asarray(out.gramian, np.float64) - gramian)
+        assert np.max(error / np.outer(norms, norms)) < 5e-6, route

@@ -79,26 +79,42 @@ def ghost(first: Outer | Rows, second: Outer | Rows, reduce: Reduce) -> Array:
         return _ghost_rows(first, second, reduce)
     assert isinstance(second, Outer)
     wide = jnp.promote_types(first.cotangents.dtype, jnp.float32)
-    inputs = reduce.gather(second.inputs, axis=1)
-    cotangents = reduce.gather(second.cotangents, axis=2)
-    kernel = jnp.einsum(
-        "hni,hmi->hnm",
-        first.inputs,
-        inputs,
-        precision=HIGHEST,
-        preferred_element_type=wide,
-    )
-    smoothed = jnp.einsum(
-        "hnm,shmo->hnso", kernel, cotangents.astype(wide), precision=HIGHEST
-    )
-    return reduce.sum(
-        jnp.einsum(
-            "thno,hnso->ts",
-            first.cotangents.astype(wide),
-            smoothed,
-            precision=HIGHEST,
-        )
-    )
+    # Where examples look alike, A = A' + 1 μᵀ has a large mean μ, and the products of
+    # the means cancel in K. They are split off:
+    #   AᵀD_t = A'ᵀD_t + μ u_tᵀ,   u_t = Σ_n D_t[n],   v_t = Σ_n (A'μ)[n] D_t[n]
+    #   <A_1ᵀD_t, A_2ᵀD_s> = <K'D_t, D_s> + <v_t, u_s> + <u_t, v_s> + |μ|² <u_t, u_s>
+    mean = reduce.sum(jnp.mean(first.inputs.astype(wide), axis=1)) / reduce.size()
+
+    def centred(factor: Outer) -> tuple[Array, Array]:
+        """Inputs A', cotangents D; of the sites of all devices."""
+        inputs = factor.inputs.astype(wide) - mean[:, None, :]
+        return inputs, factor.cotangents.astype(wide)
+
+    def sums(inputs: Array) -> Array:
+        """The rows that make u and v, `[H, 2, N]`, to be multiplied with D."""
+        slopes = jnp.einsum("hni,hi->hn", inputs, mean, precision=HIGHEST)
+        return jnp.stack([jnp.ones_like(slopes), slopes], axis=1)
+
+    def times(rows: Array, cotangents: Array) -> Array:
+        return jnp.einsum("hnm,shmo->hnso", rows, cotangents, precision=HIGHEST)
+
+    inputs, cotangents = centred(first)
+    others, others_along = (inputs, cotangents) if second is first else centred(second)
+    others = reduce.gather(others, axis=1)
+    kernel = jnp.einsum("hni,hmi->hnm", inputs, others, precision=HIGHEST)
+    others_along = reduce.gather(others_along, axis=2)
+    smoothed = times(kernel, others_along)
+    made = times(sums(others), others_along)
+    u_, v_ = made[:, 0], made[:, 1]
+    product = jnp.einsum("thno,hnso->ts", cotangents, smoothed, precision=HIGHEST)
+    u, v = u_, v_
+    if second is not first:
+        both = reduce.sum(times(sums(inputs), cotangents))
+        u, v = both[:, 0], both[:, 1]
+    size = jnp.sum(mean**2, axis=1)[:, None, None]
+    of_means = jnp.einsum("hto,hso->ts", v + size * u, u_, precision=HIGHEST)
+    of_means += jnp.einsum("hto,hso->ts", u, v_, precision=HIGHEST)
+    return reduce.sum(product) + of_means
 
 
 def _ghost_rows(first: Rows, second: Rows, reduce: Reduce) -> Array:
