@@ -87,12 +87,12 @@ def _costs(method: base.AnyMethod) -> tuple[str, str, str]:
         return "bilevel", "3 or more", "2 or more"
     if method.num_samples > 1:
         parts = method.num_samples
-        return "Gramian", f"2T + 1 on 1/{parts} of the batch", "2T"
+        return "Gramian", f"2T† + 1 on 1/{parts} of the batch", "1†"
     if method.where is not None:
-        return "Gramian", "T of a part, + 1", "T of a part"
+        return "Gramian", "T† of a part, + 1", "1†"
     if method.hold is not None:
-        return "Gramian", "T or 1 (z: 1)", "T (z: 1)"
-    return "Gramian", "T (z: 1)", "T (z: 1)"
+        return "Gramian", "T† + 1 or 1 (z: 1)", "1† (z: 1)"
+    return "Gramian", "T† + 1 (z: 1)", "1† (z: 1)"
 
 
 def _state(method: base.AnyMethod) -> str:

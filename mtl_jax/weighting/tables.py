@@ -56,7 +56,8 @@ _HEADER = (
 LEGEND = (
     "T tasks, P shared parameters; z: at the representation (at='representation').\n"
     "Passes are those of the trunk in a step; state counts numbers; heads: the factor "
-    "of the\ntask-specific parameters' gradients, w for the task weights. Details: "
+    "of the\ntask-specific parameters' gradients, w for the task weights. †: the "
+    "weight gradients\nof most layers are never made task by task. Details: "
     "mtl-jax methods NAME"
 )
 """What the columns mean."""

@@ -273,7 +273,7 @@ def _keeps(samples: Sequence[Samples], reduce: Reduce) -> bool:
             w: products.cost(w, layer.kind, layer.size, t, devices).operations
             for w in products.WAYS
         }
-        whole += costs["layerwise"] + 2 * t * h * i * o
+        whole += costs["layerwise"] + (2 + products.TRAFFIC) * t * h * i * o
         # The weighted backward pass goes through inputs and weights.
-        apart += costs[way] + 4 * h * n * i * o
+        apart += costs[way] + 4 * h * n * i * o + 2 * products.TRAFFIC * h * i * o
     return bool(layered.layers) and whole < apart
