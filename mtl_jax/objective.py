@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax import losses, tasks
-from mtl_jax.engine import Encoded, SplitLosses, TaskLosses
-from mtl_jax.errors import unknown_name
-from mtl_jax.models.base import Model
+from mtl_jax.engine import Encoded, SplitLosses, StackedLosses, TaskLosses
+from mtl_jax.models.base import Model, StackedHeads
+from mtl_jax.stacked import columns, in_order, rows, scale_rows
+from mtl_jax.together import Group, groups
 from mtl_jax.typing import Array, Batch, PyTree
 
 
@@ -92,7 +95,55 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
         )
         return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
-    return SplitLosses(encode, decode_losses, len(task_list))
+    stacked = None if model.stacked is None else _stacked(model.stacked, task_list)
+    return SplitLosses(encode, decode_losses, len(task_list), stacked)
+
+
+def _stacked(heads: StackedHeads, task_list: Sequence[tasks.Task]) -> StackedLosses:
+    """The losses of heads that are computed together."""
+    names = [t.name for t in task_list]
+    place = {name: t for t, name in enumerate(names)}
+
+    def together(
+        specific: PyTree, representation: PyTree, batch: Batch, **keywords: Any
+    ) -> TaskLosses:
+        collections = keywords.pop("collections")
+        outputs, changed = heads.apply(
+            specific, collections, representation, train=True, **keywords
+        )
+        return task_losses(task_list, outputs, batch)._replace(collections=changed)
+
+    def pull(
+        specific: PyTree, representation: PyTree, batch: Batch, **keywords: Any
+    ) -> tuple[TaskLosses, Any]:
+        given = specific, keywords.pop("collections"), representation
+        outputs, changed = heads.apply(*given, train=True, **keywords)
+
+        def sums(outputs: PyTree) -> tuple[Array, TaskLosses]:
+            out = task_losses(task_list, outputs, batch)
+            return out.sums, out
+
+        _, vjp, out = jax.vjp(sums, outputs, has_aux=True)
+
+        def back(scale: Array) -> tuple[Any, PyTree]:
+            (cotangents,) = vjp(scale.astype(out.sums.dtype))
+            grads, at_z = heads.pull(*given, cotangents, train=True, **keywords)
+
+            def weighted(weights: Array) -> PyTree:
+                # Each row is of one task; those of no task are zero.
+                weights = jnp.append(weights, 0)
+
+                def scaled(names: tuple[str, ...], stack: PyTree) -> PyTree:
+                    index = [place.get(heads.tasks[n], -1) for n in names]
+                    return scale_rows(weights[np.array(index)], stack)
+
+                return grads.map_groups(scaled)
+
+            return weighted, rows(at_z, names)
+
+        return out._replace(collections=changed), back
+
+    return StackedLosses(together, pull)
 
 
 def task_losses(
@@ -111,22 +162,53 @@ def task_losses(
     Raises:
         ValueError: a task without outputs, or outputs that do not fit the loss.
     """
-    sums, counts, kpis = [], [], []
-    for task in task_list:
-        if task.name not in outputs:
-            found = unknown_name("head", task.name, outputs)
-            raise ValueError(
-                f"task {task.name!r} has no head in the model: {found} Name heads and "
-                "tasks alike."
-            )
-        labels = jnp.asarray(batch["labels"][task.label_name])
-        output = outputs[task.name]
-        tasks.check_outputs(task, output.shape, labels.shape)
-        mask = tasks.present(task, labels, batch)
-        labels = losses.safe_labels(labels, mask)
-        values, weights = task.loss.per_example(output, labels)
-        kpi = losses.kpi_per_example(task.loss, output, labels, values)
-        sums.append(task.weight * jnp.sum(jnp.where(mask, values, 0)))
-        counts.append(jnp.sum(jnp.where(mask, weights, 0)))
-        kpis.append(jnp.sum(jnp.where(mask, weights * kpi, 0)))
-    return TaskLosses(jnp.stack(sums), jnp.stack(counts), kpi=jnp.stack(kpis))
+    return losses_of(groups(task_list, outputs, batch))
+
+
+def losses_of(found: Sequence[Group]) -> TaskLosses:
+    """Sums and counts of the losses of all tasks, in the order of the tasks."""
+    parts = [_group_losses(group) for group in found]
+    order = [t for group in found for t in group.places]
+    return in_order(parts, order)
+
+
+def _group_losses(group: Group) -> TaskLosses:
+    loss = group.tasks[0].loss
+
+    def one(output: Array, labels: Array, mask: Array) -> TaskLosses:
+        values, weights = loss.per_example(output, labels)
+        kpi = losses.kpi_per_example(loss, output, labels, values)
+        return TaskLosses(
+            jnp.sum(jnp.where(mask, values, 0)),
+            jnp.sum(jnp.where(mask, weights, 0)),
+            kpi=jnp.sum(jnp.where(mask, weights * kpi, 0)),
+        )
+
+    out = group.each(one)
+    # A NumPy array would widen sums in half precision.
+    weights = np.array([task.weight for task in group.tasks])
+    return out._replace(sums=out.sums * weights.astype(out.sums.dtype))
+
+
+def pack(batch: Batch) -> Batch:
+    """A batch whose labels of equal shape are one array; of the masks likewise.
+
+    What a compiled step computes is the same. It has one argument for all labels that
+    are alike, and for any number of tasks it compiles and starts as fast as for two.
+
+    Args:
+        batch: of NumPy arrays, on the host; or a whole split of them.
+
+    Returns:
+        The batch, with mappings by name that hold `[B, n, ...]` arrays.
+
+    Example:
+        >>> labels = {"a": np.zeros(4), "b": np.ones(4)}
+        >>> packed = pack({"inputs": np.ones((4, 2)), "labels": labels})
+        >>> len(jax.tree.leaves(packed)), packed["labels"]["b"].tolist()
+        (2, [1.0, 1.0, 1.0, 1.0])
+    """
+    return {
+        key: columns(value) if key in ("labels", "masks") else value
+        for key, value in batch.items()
+    }

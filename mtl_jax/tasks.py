@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax import losses, metrics
 from mtl_jax.errors import unknown_name
 from mtl_jax.losses import Loss
 from mtl_jax.metrics import Metric
-from mtl_jax.typing import Array
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,12 @@ class Task:
         return self.label or self.name
 
 
+# The same objects for all tasks: those of one metric are measured together.
+_CLASSES = (metrics.accuracy(), metrics.f1())
+_YES_OR_NO = (metrics.accuracy(), metrics.auc())
+_NUMBERS = (metrics.mae(), metrics.rmse(), metrics.r2())
+
+
 def classification(name: str, num_classes: int, **fields: Any) -> Task:
     """A task of exclusive classes: softmax cross-entropy, accuracy, macro F1.
 
@@ -86,7 +90,7 @@ def classification(name: str, num_classes: int, **fields: Any) -> Task:
     return Task(
         name,
         fields.pop("loss", losses.softmax_cross_entropy()),
-        fields.pop("metrics", (metrics.accuracy(), metrics.f1())),
+        fields.pop("metrics", _CLASSES),
         num_outputs=num_classes,
         **fields,
     )
@@ -109,7 +113,7 @@ def binary(name: str, **fields: Any) -> Task:
     return Task(
         name,
         fields.pop("loss", losses.sigmoid_cross_entropy()),
-        fields.pop("metrics", (metrics.accuracy(), metrics.auc())),
+        fields.pop("metrics", _YES_OR_NO),
         num_outputs=1,
         **fields,
     )
@@ -134,7 +138,7 @@ def regression(name: str, num_outputs: int = 1, **fields: Any) -> Task:
     return Task(
         name,
         fields.pop("loss", losses.mse()),
-        fields.pop("metrics", (metrics.mae(), metrics.rmse(), metrics.r2())),
+        fields.pop("metrics", _NUMBERS),
         num_outputs=num_outputs,
         **fields,
     )
@@ -217,16 +221,3 @@ def check_outputs(
             f"{task.num_outputs} outputs instead of {output_shape[-1]}, or change "
             "num_outputs."
         )
-
-
-def present(task: Task, labels: Array, batch: Mapping[str, Any]) -> Array:
-    """Where a batch has a label of this task; `[B]` bool, on the device."""
-    mask = jnp.ones(labels.shape[0], bool)
-    if "valid" in batch:
-        mask = mask & batch["valid"]
-    given = batch.get("masks", {})
-    if task.label_name in given:
-        mask = mask & given[task.label_name]
-    if task.mask is not None:
-        mask = mask & task.mask(labels)
-    return mask

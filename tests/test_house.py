@@ -26,26 +26,30 @@ BELOW = {
     "solvers": "typing errors",
     "weighting": "typing errors factories tree solvers",
     "engine": "typing errors tree solvers weighting",
+    "stacked": "typing",
     "losses": "typing errors factories",
     "metrics": "typing errors factories",
     "tasks": "typing errors losses metrics",
-    "models": "typing errors",
+    "together": "typing errors stacked losses tasks",
+    "models": "typing errors stacked",
     "data": "typing errors",
     "parallel": "typing errors",
-    "checkpoint": "typing errors",
+    "checkpoint": "typing errors stacked",
     "report": "typing errors",
     "config": "typing errors",
     "diagnostics": "typing errors",
+    "compilation_cache": "",
     "research": "typing errors weighting",
-    "objective": "typing errors engine losses tasks models",
+    "objective": "typing errors stacked engine losses tasks together models",
     "train": (
         "typing errors tree weighting engine losses metrics tasks models data "
-        "parallel checkpoint diagnostics objective"
+        "parallel checkpoint diagnostics objective stacked together"
     ),
     "build": "typing errors config data losses metrics models tasks weighting",
     "run": "typing errors config data build checkpoint report train tasks parallel"
     " weighting",
-    "cli": "_version typing errors config data weighting report train run",
+    "cli": "_version typing errors config data weighting report train run"
+    " compilation_cache",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
 }

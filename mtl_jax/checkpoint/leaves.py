@@ -1,5 +1,6 @@
 """Leaves of a pytree on the host: names, copies, checksums."""
 
+import dataclasses
 import zlib
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mtl_jax import stacked
 from mtl_jax.checkpoint.record import CheckpointError, LeafRecord
 from mtl_jax.typing import PyTree
 
@@ -116,8 +118,39 @@ def _on_host(name: str, leaf: Any) -> np.ndarray:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Copy:
+    """A leaf on the host; no pytree, but what stands in one for the leaf."""
+
+    form: Form
+    data: np.ndarray
+    impl: str | None  # of a PRNG key
+
+    def named(self, name: str) -> HostLeaf:
+        record = LeafRecord(
+            shape=self.form.shape,
+            dtype=self.form.dtype,
+            data_shape=self.data.shape,
+            data_dtype=self.data.dtype.name,
+            impl=self.impl,
+            crc=checksum(name, self.data),
+        )
+        return HostLeaf(record, self.data)
+
+
+def _copy(name: str, leaf: Any) -> _Copy:
+    impl = str(jax.random.key_impl(leaf)) if is_key(leaf) else None
+    return _Copy(form_of(leaf), _on_host(name, leaf), impl)
+
+
+def _row(leaf: _Copy, row: int, axis: int) -> _Copy:
+    shape = leaf.form.shape[:axis] + leaf.form.shape[axis + 1 :]
+    data = stacked.take_row(leaf.data, row, axis)
+    return _Copy(leaf.form._replace(shape=shape), data, leaf.impl)
+
+
 def to_host(tree: PyTree) -> dict[str, HostLeaf]:
-    """Copies every leaf to the host.
+    """Copies every leaf to the host; each leaf of a stack under its own name.
 
     Args:
         tree: any pytree. Arrays sharded over several processes are gathered, so
@@ -129,23 +162,13 @@ def to_host(tree: PyTree) -> dict[str, HostLeaf]:
     Raises:
         CheckpointError: a leaf is neither array, key nor number, or was donated.
     """
-    leaves, _ = named_leaves(tree)
+    leaves, treedef = named_leaves(tree)
     for leaf in leaves.values():  # start all transfers before waiting for one
         if isinstance(leaf, jax.Array) and leaf.is_fully_addressable:
             if is_key(leaf) or leaf.is_deleted():
                 continue
             leaf.copy_to_host_async()
-    result = {}
-    for name, leaf in leaves.items():
-        data = _on_host(name, leaf)
-        form = form_of(leaf)
-        record = LeafRecord(
-            shape=form.shape,
-            dtype=form.dtype,
-            data_shape=data.shape,
-            data_dtype=data.dtype.name,
-            impl=str(jax.random.key_impl(leaf)) if is_key(leaf) else None,
-            crc=checksum(name, data),
-        )
-        result[name] = HostLeaf(record, data)
-    return result
+    # Stacks are taken apart here and not on the device: one transfer, not one a row.
+    copies = treedef.unflatten([_copy(name, leaf) for name, leaf in leaves.items()])
+    apart, _ = named_leaves(stacked.named(copies, _row))
+    return {name: leaf.named(name) for name, leaf in apart.items()}

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mtl_jax import stacked
 from mtl_jax.checkpoint.directory import StepDirectory, brief
 from mtl_jax.checkpoint.leaves import named_leaves, to_host
-from mtl_jax.checkpoint.match import differences, place
+from mtl_jax.checkpoint.match import differences, row_form, together
 from mtl_jax.checkpoint.record import (
     CheckpointError,
     CheckpointWarning,
@@ -218,7 +219,7 @@ class Checkpoints:
 
     def _load(self, step: int, like: PyTree) -> Restored:
         """One step; raises `Damaged`."""
-        wanted, treedef = named_leaves(like)
+        wanted, treedef = named_leaves(stacked.named(like, row_form))
         try:
             record = self._disk.record(step)
             if lines := differences(record.leaves, wanted):
@@ -232,11 +233,8 @@ class Checkpoints:
             raise
         if not _agree(True):
             raise Damaged("another process found it damaged")
-        leaves = [
-            place(name, record.leaves[name], arrays[name], leaf)
-            for name, leaf in wanted.items()
-        ]
-        return Restored(treedef.unflatten(leaves), record.meta, step)
+        state = together(record.leaves, arrays, wanted, treedef, like)
+        return Restored(state, record.meta, step)
 
     def restore(self, like: PyTree) -> Restored | None:
         """The newest good checkpoint.

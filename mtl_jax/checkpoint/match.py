@@ -1,5 +1,6 @@
 """From saved leaves to those of a model: do they match, and where do they go."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl_jax import stacked
 from mtl_jax.checkpoint.leaves import Form, form_of
 from mtl_jax.checkpoint.record import CheckpointError, LeafRecord
 
@@ -69,6 +71,53 @@ def differences(saved: Mapping[str, LeafRecord], like: Mapping[str, Any]) -> str
         if len(found) > _MAX_LINES:
             lines.append(f"  ... and {len(found) - _MAX_LINES} more")
     return "\n".join(lines)
+
+
+def row_form(leaf: Any, row: int, axis: int) -> jax.ShapeDtypeStruct:
+    """What is saved of a stacked leaf: its rows, each under a name of its own."""
+    form = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return stacked.take_row(form, row, axis)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Saved:
+    """A saved leaf; no pytree, but what stands in one for the leaf."""
+
+    name: str
+    record: LeafRecord
+    data: np.ndarray
+
+
+def _stack(rows: list[_Saved]) -> _Saved:
+    return dataclasses.replace(rows[0], data=np.stack([row.data for row in rows]))
+
+
+def together(
+    records: Mapping[str, LeafRecord],
+    arrays: Mapping[str, np.ndarray],
+    wanted: Mapping[str, Any],
+    treedef: Any,
+    like: Any,
+) -> Any:
+    """The state that was saved leaf by leaf.
+
+    Args:
+        records: how each leaf was saved.
+        arrays: its values.
+        wanted: the leaves of `like` by name, each row of a stack for itself.
+        treedef: the tree of `wanted`.
+        like: the state to restore into; leaves are put where its leaves are.
+
+    Raises:
+        CheckpointError: as `place`.
+    """
+    saved = treedef.unflatten(
+        [_Saved(name, records[name], arrays[name]) for name in wanted]
+    )
+    found = stacked.stack_like(saved, like, _stack)
+    return jax.tree.map(
+        lambda leaf, x: place(x.name, x.record, x.data, leaf), like, found
+    )
 
 
 def place(name: str, record: LeafRecord, data: np.ndarray, like: Any) -> Any:

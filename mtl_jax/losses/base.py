@@ -9,7 +9,12 @@ from mtl_jax.typing import Array
 
 
 class Loss(NamedTuple):
-    """One loss function, with the checks of its labels and of the head's shape."""
+    """One loss function, with the checks of its labels and of the head's shape.
+
+    Two are equal where their functions are the same objects; tasks of equal losses are
+    computed together, by `vmap`. The factories give the same loss for the same
+    arguments.
+    """
 
     name: str
     per_example: Callable[[Array, Array], tuple[Array, Array]]

@@ -1,5 +1,6 @@
 """Cross entropies: exclusive classes, and yes-or-no questions."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,16 @@ def softmax_cross_entropy(
     name = "softmax_cross_entropy"
     table = checks.class_weights_table(name, class_weights)
     checks.check_smoothing(name, label_smoothing)
+    weights = None if table is None else tuple(table.tolist())
+    return _softmax(name, weights, float(label_smoothing))
+
+
+# Equal arguments give the same loss: tasks of one loss are computed together.
+@functools.cache
+def _softmax(
+    name: str, class_weights: tuple[float, ...] | None, label_smoothing: float
+) -> Loss:
+    table = None if class_weights is None else np.asarray(class_weights, np.float32)
 
     def advice(output: Shape, label: Shape) -> str:
         if output in (label, (*label, 1)) and output[1:] in ((), (1,)):
@@ -148,7 +159,13 @@ def sigmoid_cross_entropy(
     table = checks.class_weights_table(name, class_weights, length=2)
     checks.check_smoothing(name, label_smoothing)
     negative, positive = (1.0, 1.0) if table is None else map(float, table)
+    return _sigmoid(name, negative, positive, float(label_smoothing))
 
+
+@functools.cache
+def _sigmoid(
+    name: str, negative: float, positive: float, label_smoothing: float
+) -> Loss:
     def advice(output: Shape, label: Shape) -> str:
         text = checks.elementwise_advice(output, label)
         if text and output[:-1] == label:

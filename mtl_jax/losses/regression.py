@@ -1,5 +1,6 @@
 """Losses of real numbers."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,7 @@ def mae() -> Loss:
         >>> mae().per_example(jnp.array([[3.0]]), jnp.array([1.0]))[0].tolist()
         [2.0]
     """
-    return _regression("mae", lambda outputs, labels: jnp.abs(outputs - labels))
+    return _regression("mae", _absolute_error)
 
 
 def huber(delta: float = 1.0) -> Loss:
@@ -59,9 +60,20 @@ def huber(delta: float = 1.0) -> Loss:
     """
     if not delta > 0:
         raise ValueError(f"loss 'huber': delta must be above 0, but is {delta}.")
+    return _huber(float(delta))
+
+
+# Equal arguments give the same loss: tasks of one loss are computed together.
+@functools.cache
+def _huber(delta: float) -> Loss:
     return _regression("huber", lambda o, y: optax.huber_loss(o, y, delta=delta))
 
 
+def _absolute_error(outputs: Array, labels: Array) -> Array:
+    return jnp.abs(outputs - labels)
+
+
+@functools.cache
 def _regression(name: str, error: Callable[[Array, Array], Array]) -> Loss:
     check_outputs = checks.output_check(name, checks.elementwise_advice)
 

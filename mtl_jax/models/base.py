@@ -1,8 +1,9 @@
 """What the library asks of a model, whatever it is written in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from mtl_jax.stacked import Stacked
 from mtl_jax.typing import PyTree
 
 
@@ -12,6 +13,27 @@ class Variables(NamedTuple):
     shared: PyTree  # parameters that several tasks depend on
     specific: PyTree  # parameters of one task each
     collections: PyTree  # mutable state such as batch statistics; () without any
+
+
+class StackedHeads(NamedTuple):
+    """Heads that are computed together, from one representation that all of them read.
+
+    The task-specific parameters of such a model, and each collection of the heads, are
+    a `Stacked` by the name of the head's parameters.
+
+    Attributes:
+        tasks: the name of the head's parameters to that of its task.
+        apply: `(specific, head_collections, representation, **keywords)
+            -> (Stacked {task: outputs}, head_collections)`.
+        pull: `(specific, head_collections, representation, cotangents, **keywords)
+            -> (gradients, rows)`, with cotangents like the outputs of `apply`: the
+            gradients like `specific`, each row of one task, and the cotangent of each
+            task at the representation, a `Stacked` like the outputs.
+    """
+
+    tasks: Mapping[str, str]
+    apply: Callable[..., tuple[Stacked, PyTree]]
+    pull: Callable[..., tuple[Stacked, Stacked]]
 
 
 class Model(NamedTuple):
@@ -31,9 +53,11 @@ class Model(NamedTuple):
         decode: `(specific, head_collections, {task: representation}, **keywords)
             -> ({task: outputs}, head_collections)`, or `None`; the outputs of a task
             read its own representation alone.
+        stacked: the same heads, together; `None` where each is computed alone.
     """
 
     init: Callable[..., Variables]
     apply: Callable[..., tuple[dict[str, Any], PyTree]]
     encode: Callable[..., tuple[PyTree, PyTree]] | None = None
     decode: Callable[..., tuple[dict[str, Any], PyTree]] | None = None
+    stacked: StackedHeads | None = None

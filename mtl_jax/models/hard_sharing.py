@@ -35,6 +35,7 @@ class HardSharing(nn.Module):
     heads: Mapping[str, nn.Module]
 
     shared_names: ClassVar[tuple[str, ...]] = ("trunk",)
+    head_field: ClassVar[str] = "heads"
 
     def __call__(self, inputs: Array, train: bool = False) -> dict[str, Array]:
         """`{task: outputs}` of a batch of inputs `[B, ...]`."""

@@ -1,15 +1,17 @@
 """Flax Linen modules as models."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
 
+from mtl_jax.models import head_groups, stacked_heads
 from mtl_jax.models.base import Model, Variables
+from mtl_jax.models.running import run
 from mtl_jax.typing import Array, PyTree
 
 
-def from_linen(module: nn.Module) -> Model:
+def from_linen(module: nn.Module, *, stack_heads: bool = True) -> Model:
     """The pure functions of a Linen module.
 
     The module says which of its top-level parameters are shared with a method or
@@ -19,8 +21,18 @@ def from_linen(module: nn.Module) -> Model:
     use dropout read the stream "dropout". BatchNorm layers are synchronised over the
     data-parallel axis, whether or not they name it.
 
+    Heads that are alike are stacked: one leaf `[n, ...]` for all their kernels, in the
+    parameters and in the optimizer's state, and one matrix product. The task-specific
+    parameters are then a mapping that shows each head by name. `HardSharing` asks for
+    it with an attribute `head_field`, the name of the field that maps each task to its
+    head; so may another module whose `encode` uses no head and whose `decode` calls
+    each on the representation of its task, and does nothing else.
+
     Args:
         module: the Linen module, e.g. a `HardSharing`.
+        stack_heads: `False` keeps every head for itself: for an optimizer that treats
+            single heads differently, or that looks at whole leaves (the trust ratio of
+            LAMB is then one a head, not one for all heads that are alike).
 
     Returns:
         A `Model`.
@@ -38,6 +50,8 @@ def from_linen(module: nn.Module) -> Model:
         >>> variables = model.init(jax.random.key(0), jnp.ones((2, 4)))
         >>> sorted(variables.shared), sorted(variables.specific)
         (['trunk'], ['heads_a', 'heads_b'])
+        >>> variables.specific["heads_a"]["kernel"].shape
+        (8, 3)
     """
     names = getattr(module, "shared_names", None)
     if names is None:
@@ -48,41 +62,34 @@ def from_linen(module: nn.Module) -> Model:
         )
     shared_names = tuple(names() if callable(names) else names)
 
-    def init(key: Array, inputs: Array) -> Variables:
-        variables = dict(module.init({"params": key, "dropout": key}, inputs, False))
-        params = variables.pop("params")
+    def parts(variables: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        params = variables.get("params", {})
         missing = [name for name in shared_names if name not in params]
         if missing:
             raise ValueError(
                 f"{type(module).__name__}.shared_names has {missing}, but its "
                 f"top-level parameters are {sorted(params)}"
             )
-        trunk, heads = _split({"params": params, **variables}, shared_names)
+        return _split(dict(variables), shared_names)
+
+    def init(key: Array, inputs: Array) -> Variables:
+        rngs = {"params": key, "dropout": key}
+        trunk, heads = parts(module.init(rngs, inputs, False))
         return Variables(
             trunk.pop("params"), heads.pop("params", {}), (trunk or (), heads or ())
         )
 
-    def run(
-        method: str | None,
-        params: PyTree,
-        collections: PyTree,
-        inputs: PyTree,
-        train: bool,
-        key: Array | None,
-        axis_name: str | None,
-    ) -> tuple[Any, PyTree]:
-        collections = dict(collections) if collections else {}
-        rngs = None if key is None else {"dropout": key}
-        with nn.intercept_methods(_synchronise(axis_name)):
-            out, changed = module.apply(
-                {"params": params, **collections},
-                inputs,
-                train,
-                rngs=rngs,
-                method=method,
-                mutable=list(collections) if train else [],
+    def init_trunk(key: Array, inputs: Array) -> tuple[PyTree, PyTree, PyTree]:
+        rngs = {"params": key, "dropout": key}
+        z, variables = module.init_with_output(rngs, inputs, False, method="encode")
+        trunk, others = parts(variables)
+        if others:
+            names = sorted({name for tree in others.values() for name in tree})
+            raise ValueError(
+                f"{type(module).__name__}.encode has the variables {names}, which are "
+                "not in shared_names. Add them there, or take its head_field away"
             )
-        return out, ({**collections, **changed} or ())
+        return trunk.pop("params"), trunk or (), z
 
     def apply(
         shared: PyTree,
@@ -96,7 +103,14 @@ def from_linen(module: nn.Module) -> Model:
     ) -> tuple[dict[str, Any], PyTree]:
         merged = _merge(*[part or {} for part in collections or ((), ())])
         out, merged = run(
-            None, {**shared, **specific}, merged, inputs, train, key, axis_name
+            module,
+            None,
+            {**shared, **specific},
+            merged,
+            inputs,
+            train,
+            key,
+            axis_name,
         )
         trunk, heads = _split(merged or {}, shared_names)
         return out, (trunk or (), heads or ())
@@ -110,7 +124,7 @@ def from_linen(module: nn.Module) -> Model:
         key: Array | None = None,
         axis_name: str | None = None,
     ) -> tuple[PyTree, PyTree]:
-        return run("encode", shared, collections, inputs, train, key, axis_name)
+        return run(module, "encode", shared, collections, inputs, train, key, axis_name)
 
     def decode(
         specific: PyTree,
@@ -122,9 +136,19 @@ def from_linen(module: nn.Module) -> Model:
         axis_name: str | None = None,
     ) -> tuple[dict[str, Any], PyTree]:
         return run(
-            "decode", specific, collections, representations, train, key, axis_name
+            module,
+            "decode",
+            specific,
+            collections,
+            representations,
+            train,
+            key,
+            axis_name,
         )
 
+    groups = head_groups.find(module) if stack_heads else None
+    if groups is not None:
+        return stacked_heads.stack(groups, init_trunk, encode)
     if hasattr(module, "encode") and hasattr(module, "decode"):
         return Model(init, apply, encode, decode)
     return Model(init, apply)
@@ -144,21 +168,3 @@ def _split(variables: dict[str, Any], names: Collection[str]) -> tuple[dict, dic
 def _merge(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
     keys = {**left, **right}
     return {k: {**left.get(k, {}), **right.get(k, {})} for k in keys}
-
-
-def _synchronise(axis_name: str | None) -> Callable[..., Any]:
-    """An interceptor that gives every BatchNorm the data-parallel axis.
-
-    Without it, each device would normalise by its own part of the batch and keep its
-    own running statistics: another result than on one device, and without an error.
-    """
-
-    def interceptor(
-        call: Callable[..., Any], args: Any, kwargs: Any, context: Any
-    ) -> Any:
-        if axis_name is not None and isinstance(context.module, nn.BatchNorm):
-            # Modules are frozen; this one is a copy that lives for this call alone.
-            object.__setattr__(context.module, "axis_name", axis_name)
-        return call(*args, **kwargs)
-
-    return interceptor

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax import data, losses, metrics, objective, tasks
+from mtl_jax import data, metrics, objective, stacked, tasks, together
 from mtl_jax import parallel as data_parallel
 from mtl_jax.models.base import Model
+from mtl_jax.stacked import Stacked
 from mtl_jax.train.state import TrainState
 from mtl_jax.typing import Array, Batch, PyTree
 
@@ -42,18 +42,14 @@ def make_evaluation(
 
     def one_batch(state: tuple[PyTree, ...], batch: Batch) -> dict[str, PyTree]:
         shared, specific, collections = state
-        outputs, _ = model.apply(shared, specific, collections, batch["inputs"])
-        out = objective.task_losses(task_list, outputs, batch)
-        states: dict[str, PyTree] = {"sums": out.sums, "counts": out.counts}
-        for task in task_list:
-            labels = jnp.asarray(batch["labels"][task.label_name])
-            mask = tasks.present(task, labels, batch)
-            safe = losses.safe_labels(labels, mask)
-            for metric in task.metrics:
-                states[f"{task.name}/{metric.name}"] = metric.update(
-                    outputs[task.name], safe, mask
-                )
-        return states
+        outputs = _outputs(model, shared, specific, collections, batch["inputs"])
+        groups = together.groups(task_list, outputs, batch)
+        out = objective.losses_of(groups)
+        return {
+            "sums": out.sums,
+            "counts": out.counts,
+            "metrics": _measured(groups),
+        }
 
     run = data_parallel.wrap_evaluation(one_batch, devices)
 
@@ -61,10 +57,12 @@ def make_evaluation(
         batch_size = round_up(batch_size, len(devices))
         variables = (state.shared, state.specific, state.collections)
         seen: list[dict[str, PyTree]] = []
-        for batch in data.evaluation_batches(source, batch_size):
+        for unpacked in data.evaluation_batches(source, batch_size):
+            batch = objective.pack(unpacked)
             per_device = jax.device_get(run(variables, batch))
             for n in range(len(devices)):
-                seen.append(jax.tree.map(lambda a, n=n: a[n], per_device))
+                one = jax.tree.map(lambda a, n=n: a[n], per_device)
+                seen.append({**one, "metrics": stacked.named(one["metrics"])})
         sums = np.asarray(np.sum([s["sums"] for s in seen], axis=0, dtype=np.float64))
         counts = np.asarray(
             np.sum([s["counts"] for s in seen], axis=0, dtype=np.float64)
@@ -75,11 +73,39 @@ def make_evaluation(
             row[f"{task.name}/loss"] = float(mean)
             for metric in task.metrics:
                 key = f"{task.name}/{metric.name}"
-                found = metrics.evaluate(metric, [s[key] for s in seen])
+                found = metrics.evaluate(metric, [s["metrics"][key] for s in seen])
                 row.update({f"{task.name}/{k}": v for k, v in found.items()})
         return row
 
     return evaluate
+
+
+def _outputs(
+    model: Model, shared: PyTree, specific: PyTree, collections: PyTree, inputs: Array
+) -> Mapping[str, Array]:
+    """The outputs of all heads, together where the model has them so."""
+    if model.stacked is None or model.encode is None:
+        return model.apply(shared, specific, collections, inputs)[0]
+    trunk, heads = collections or ((), ())
+    representation, _ = model.encode(shared, trunk, inputs)
+    return model.stacked.apply(specific, heads, representation)[0]
+
+
+def _measured(groups: Sequence[together.Group]) -> Stacked:
+    """The states of all metrics by `task/metric`, those of one metric together."""
+    names: list[list[str]] = []
+    states: list[PyTree] = []
+    for group in groups:
+        members: dict[Any, tuple[metrics.Metric, list[int]]] = {}
+        for i, task in enumerate(group.tasks):
+            for metric in task.metrics:
+                key = metric.name, id(metric.update)
+                members.setdefault(key, (metric, []))[1].append(i)
+        for metric, places in members.values():
+            part = group.part(places)
+            names.append([f"{task.name}/{metric.name}" for task in part.tasks])
+            states.append(part.each(metric.update))
+    return Stacked(names, states)
 
 
 def predict(
@@ -113,14 +139,14 @@ def predict(
     @jax.jit
     def apply(variables: tuple[PyTree, ...], batch: Array) -> Mapping[str, Array]:
         shared, specific, collections = variables
-        return model.apply(shared, specific, collections, batch)[0]
+        return _outputs(model, shared, specific, collections, batch)
 
     parts = []
     for start in range(0, len(inputs), batch_size):
         part = inputs[start : start + batch_size]
         missing = batch_size - len(part) if len(inputs) > batch_size else 0
         padded = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
-        out = jax.device_get(apply(variables, padded))
+        out = stacked.named(jax.device_get(apply(variables, padded)))
         parts.append({k: v[: len(part)] for k, v in out.items()})
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from mtl_jax import tasks
+from mtl_jax import stacked, tasks
 from mtl_jax.models.base import Model
 from mtl_jax.train import evaluation
 from mtl_jax.train.state import TrainState
@@ -33,6 +34,16 @@ class FitResult:
     model: Model
     tasks: tuple[tasks.Task, ...]
     workdir: Path | None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The trained parameters, as NumPy arrays.
+
+        `{"shared": …, "specific": {head: …}}`; every head by name, also where heads
+        that are alike are one array in the state.
+        """
+        params = {"shared": self.state.shared, "specific": self.state.specific}
+        return stacked.named(jax.device_get(params))
 
     def outputs(
         self, inputs: np.ndarray, batch_size: int = 256

@@ -18,7 +18,8 @@ class MLP(nn.Module):
         batch_norm: normalise every layer over the batch, before the nonlinearity.
         dropout: rate of dropout after every layer, in training.
         input_scale: inputs are multiplied by it, so that `1 / 255` takes raw images.
-        dtype: of the computation; parameters are float32.
+        dtype: of the computation; parameters are float32. Default: that of the
+            parameters and inputs, see `models.in_dtype`.
 
     Example:
         >>> import jax
@@ -33,14 +34,16 @@ class MLP(nn.Module):
     batch_norm: bool = False
     dropout: float = 0.0
     input_scale: float = 1.0
-    dtype: Any = jnp.float32
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, inputs: Array, train: bool = False) -> Array:
         """`[B, ...] -> [B, D]`."""
-        x = inputs.reshape(inputs.shape[0], -1).astype(self.dtype)
+        x = inputs.reshape(inputs.shape[0], -1)
+        floating = jnp.issubdtype(x.dtype, jnp.floating)
+        x = x.astype(self.dtype or (x.dtype if floating else jnp.float32))
         if self.input_scale != 1:
-            x = x * jnp.asarray(self.input_scale, self.dtype)
+            x = x * jnp.asarray(self.input_scale, x.dtype)
         for width in self.features:
             x = nn.Dense(width, dtype=self.dtype)(x)
             if self.batch_norm:
