@@ -106,7 +106,8 @@ def build_model(
         for k, v in _typed(trunk_class, config.trunk_args, "model.trunk_args").items()
     }
     heads = {t.name: _head(config.head_features, t.num_outputs or 1) for t in task_list}
-    return models.from_linen(models.HardSharing(trunk_class(**arguments), heads))
+    model = models.from_linen(models.HardSharing(trunk_class(**arguments), heads))
+    return models.in_dtype(model, config.dtype)
 
 
 _LINEN = ("parent", "name")

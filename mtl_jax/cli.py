@@ -175,14 +175,15 @@ def _resolve(options: argparse.Namespace) -> Any:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from mtl_jax import run
+    from mtl_jax import compilation_cache, run
 
     resolved = _resolve(options)
     workdir = options.workdir or run.default_workdir(resolved)
     try:
-        run.train_run(
-            resolved, workdir, level=options.log_level, command=options.command_line
-        )
+        with compilation_cache.kept(resolved.train.compilation_cache):
+            run.train_run(
+                resolved, workdir, level=options.log_level, command=options.command_line
+            )
     except OSError as error:
         elsewhere = error.filename is not None and not Path(
             os.fsdecode(error.filename)

@@ -134,7 +134,7 @@ def _stacked(heads: StackedHeads, task_list: Sequence[tasks.Task]) -> StackedLos
                 weights = jnp.append(weights, 0)
 
                 def scaled(names: tuple[str, ...], stack: PyTree) -> PyTree:
-                    index = [place.get(heads.tasks[n], -1) for n in names]
+                    index = [place.get(heads.task_of(n), -1) for n in names]
                     return scale_rows(weights[np.array(index)], stack)
 
                 return grads.map_groups(scaled)

@@ -54,6 +54,35 @@ def place(state: PyTree, devices: Sequence[Any]) -> PyTree:
     return jax.device_put(copies, sharding)
 
 
+def replicate(values: PyTree, devices: Sequence[Any]) -> PyTree:
+    """Values on one device, or the same on each of several."""
+    return jax.device_put(values, _replicated(devices))
+
+
+def place_parts(parts: PyTree, devices: Sequence[Any]) -> PyTree:
+    """The batches `[k, B, ...]` of several steps on one device, or divided.
+
+    Returns:
+        `[k, B, ...]` on one device; `[N, k, B / N, ...]` on several.
+
+    Raises:
+        ValueError: the batches do not divide by the number of devices.
+    """
+    if len(devices) == 1:
+        return jax.device_put(parts, devices[0])
+
+    def split(leaf: Any) -> Any:
+        steps, size, *rest = np.shape(leaf)
+        check_divisible(size, len(devices))
+        divided = (steps, len(devices), size // len(devices), *rest)
+        return np.ascontiguousarray(np.moveaxis(np.reshape(leaf, divided), 1, 0))
+
+    return jax.device_put(
+        jax.tree.map(split, parts),
+        NamedSharding(_mesh(devices), PartitionSpec(AXIS)),
+    )
+
+
 def check_divisible(batch_size: int, num_devices: int) -> None:
     """Raise `ValueError` where a batch cannot be divided over the devices."""
     if batch_size % num_devices:
@@ -104,6 +133,30 @@ def wrap_step(step: Callable[..., Any], devices: Sequence[Any]) -> Callable[...,
         donate_argnums=0,
     )
     return lambda state, batch: mapped(state, _place_batch(batch, devices))
+
+
+def wrap_call(call: Callable[..., Any], devices: Sequence[Any]) -> Callable[..., Any]:
+    """Compile `call(state, resident, parts, count, axis_name) -> (state, out)`.
+
+    Args:
+        call: pure; several steps. With `axis_name` it must return the same state and
+            output on all devices.
+        devices: one for `jit`, several for `pmap`.
+
+    Returns:
+        `(state, resident, parts, count) -> (state, out)`; the state is donated, what is
+        resident comes from `replicate`, the parts from `place_parts`.
+    """
+    if len(devices) == 1:
+        return jax.jit(lambda *given: call(*given, None), donate_argnums=0)
+    return jax.pmap(
+        lambda *given: call(*given, AXIS),
+        axis_name=AXIS,
+        in_axes=(None, None, 0, None),
+        out_axes=(None, None),
+        devices=list(devices),
+        donate_argnums=0,
+    )
 
 
 def wrap_evaluation(

@@ -30,6 +30,13 @@ _MAY_CHANGE = (
     "train.checkpoint_every",
     "train.max_skipped",
     "train.parallel",
+    "train.remat",
+    "train.steps_per_call",
+    "train.compilation_cache",
+    "method.gramian",
+    "method.task_chunk",
+    "data.feed",
+    "data.feed_limit",
     "data.data_dir",
 )
 """Settings that a run may be continued with, changed."""
@@ -108,6 +115,13 @@ def train_run(
                 batch_size=config.train.batch_size,
                 seed=config.seed,
                 at=config.method.at,
+                gramian=config.method.gramian,
+                task_chunk=config.method.task_chunk,
+                accumulate=config.train.accumulate,
+                remat=config.train.remat,
+                steps_per_call=config.train.steps_per_call,
+                feed=config.data.feed,
+                feed_limit=config.data.feed_limit,
                 parallel=config.train.parallel,
                 workdir=workdir,
                 best=config.train.best,
@@ -145,7 +159,10 @@ def _check_workdir(config: settings.Config, workdir: Path) -> None:
         raise ValueError(f"the work dir {workdir} is a file; name a directory")
     if not (workdir / "config.json").is_file() or not _began(workdir):
         return
-    before, now = files.read_record(workdir)["config"], files.to_plain(config)
+    record = files.read_record(workdir)["config"]
+    # Settings that are newer than the run had their defaults.
+    before = files.to_plain(settings.from_plain(settings.Config, record))
+    now = files.to_plain(config)
     may_change = set(_MAY_CHANGE)
     if config.optimizer.schedule != "constant":
         may_change.discard("train.epochs")  # the schedule is made for their number

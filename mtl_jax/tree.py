@@ -96,14 +96,16 @@ def stays_finite(before: PyTree, after: PyTree) -> Array:
 
     (Some optimizers start at infinity.)
     """
-    kept = [
-        jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
-        for old, new in zip(
-            jax.tree.leaves(before), jax.tree.leaves(after), strict=True
-        )
-        if jnp.issubdtype(new.dtype, jnp.inexact)
-    ]
-    return jnp.all(jnp.stack(kept)) if kept else jnp.array(True)
+    # Leaves of one shape are looked at together: a parameter and what the optimizer
+    # keeps of it come from the same numbers, which are then read once.
+    kept: dict[tuple[int, ...], Array] = {}
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        if jnp.issubdtype(new.dtype, jnp.inexact):
+            good = jnp.isfinite(new) | ~jnp.isfinite(old)
+            kept[new.shape] = kept[new.shape] & good if new.shape in kept else good
+    if not kept:
+        return jnp.array(True)
+    return jnp.all(jnp.stack([jnp.all(good) for good in kept.values()]))
 
 
 def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("MTL_JAX_CACHE_DIR", "")  # tests write nothing into a home
 # Two workers with two BLAS threads each on two cores wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -535,6 +535,8 @@ def test_the_method_option_drops_the_arguments_of_the_files_method(mtl_jax):
         "name": "uw",
         "args": {},
         "at": "parameters",
+        "gramian": "auto",
+        "task_chunk": None,
         "wrap": [],
     }
     shown = json.loads(mtl_jax("config", "show", MNIST, "--method", "static").out)

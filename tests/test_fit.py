@@ -57,6 +57,7 @@ def test_learns_and_tells(data):
         optimizer=optax.adam(0.02),
         epochs=20,
         batch_size=16,
+        seed=1,
         log_every=4,
         parallel="jit",
         say=lambda level, text: messages.append((level, text)),

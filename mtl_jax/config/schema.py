@@ -21,6 +21,11 @@ class DataConfig:
     """The feature that the model reads."""
     validation_fraction: float = 0.0
     """Share of the training split that is held out where there is no validation."""
+    feed: Literal["auto", "device", "host"] = "auto"
+    """Where batches are made: on the devices, on which the training set lies then, or
+    on the host, which sends them ahead."""
+    feed_limit: int = _least(0, 2**30)
+    """Bytes of the largest training set that "auto" puts on each device."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class ModelConfig:
     trunk_args: dict[str, Any] = field(default_factory=dict)
     head_features: tuple[int, ...] = ()
     """Hidden layers of each head."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation. Parameters, losses and statistics are float32 anyway."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,12 @@ class MethodConfig:
     name: str = "equal"
     args: dict[str, Any] = field(default_factory=dict)
     at: Literal["parameters", "representation"] = "parameters"
+    gramian: Literal["auto", "materialise", "layerwise", "ghost", "jacobian_free"] = (
+        "auto"
+    )
+    """How a Gramian is made; all ways are exact."""
+    task_chunk: int | None = _least(1, None)
+    """Tasks that pass backwards at once; default: by the backend."""
     wrap: tuple[Any, ...] = ()
     """Functions of the algebra of methods, from the inside out: names, or mappings of
     "name" and hyper-parameters, e.g. `["matched_scale", {"name": "every_k", "k": 5}]`.
@@ -87,6 +100,17 @@ class TrainConfig:
     epochs: int = _least(1, 10)
     batch_size: int = _least(1, 64)
     parallel: Literal["auto", "jit", "pmap"] = "auto"
+    accumulate: int = _least(1, 1)
+    """Parts of a batch that pass through the model one after the other, for the memory
+    of one; the losses, Gramian and gradients are those of the whole batch."""
+    remat: str = "none"
+    """What is computed again in the backward pass, to save memory: "none", "full", or a
+    policy of `jax.checkpoint_policies` by name."""
+    steps_per_call: int | None = _least(1, None)
+    """Steps in one compiled call; default: as many as pay."""
+    compilation_cache: str = "auto"
+    """Where the commands keep compiled programs: "auto" (the user's cache folder),
+    "off", or a directory. JAX_COMPILATION_CACHE_DIR goes first."""
     best: str | None = None
     keep_last: int = _least(1, 2)
     checkpoint_every: int | None = _least(1, None)

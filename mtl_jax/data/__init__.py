@@ -13,6 +13,7 @@ from mtl_jax.data.preparation import info as info
 from mtl_jax.data.preparation import is_prepared as is_prepared
 from mtl_jax.data.preparation import listing as listing
 from mtl_jax.data.preparation import prepare as prepare
+from mtl_jax.data.read_ahead import ReadAhead as ReadAhead
 from mtl_jax.data.records import RecordSource as RecordSource
 from mtl_jax.data.registry import DATASETS as DATASETS
 from mtl_jax.data.source import ArraySource as ArraySource

@@ -5,6 +5,7 @@ from mtl_jax.engine.gradients import Gradients as Gradients
 from mtl_jax.engine.gradients import evaluate_losses as evaluate_losses
 from mtl_jax.engine.gradients import gradients as gradients
 from mtl_jax.engine.gramian import ROUTES as ROUTES
+from mtl_jax.engine.gramian import check_route as check_route
 from mtl_jax.engine.losses import Encoded as Encoded
 from mtl_jax.engine.losses import SplitLosses as SplitLosses
 from mtl_jax.engine.losses import StackedLosses as StackedLosses

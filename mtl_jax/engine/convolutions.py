@@ -7,7 +7,7 @@ nest, 50 times slower and more. Written in that order from the start, it is fast
 anywhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -47,13 +47,16 @@ def has_convolution(jaxpr: Jaxpr) -> bool:
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "conv_general_dilated":
             return True
-        for value in jax.tree.leaves(
-            list(eqn.params.values()), is_leaf=lambda v: isinstance(v, Jaxpr)
-        ):
-            inner = getattr(value, "jaxpr", value)
-            if isinstance(inner, Jaxpr) and has_convolution(inner):
-                return True
+        inner = (getattr(value, "jaxpr", value) for value in _values(eqn.params))
+        if any(isinstance(j, Jaxpr) and has_convolution(j) for j in inner):
+            return True
     return False
+
+
+def _values(params: dict[str, Any]) -> Iterator[Any]:
+    """The parameters of an equation, those in sequences too."""
+    for value in params.values():
+        yield from value if isinstance(value, list | tuple) else (value,)
 
 
 def opened(closed: Any) -> tuple[Jaxpr, Sequence[Any]]:

@@ -116,7 +116,7 @@ def gradients(
             "of the batch (make_train_step cuts the batch itself)"
         )
     _check_place(method, at, parts)
-    routes.check(gramian, task_chunk)
+    routes.check_route(gramian, task_chunk)
     reduce = Reduce(axis_name)
     extra = {"key": key, "epoch": epoch, "step": step}
     if isinstance(method, base.LossWeighting) and method.weigh_heads is True:

@@ -1,6 +1,6 @@
 """What the library asks of a model, whatever it is written in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mtl_jax.stacked import Stacked
@@ -22,7 +22,7 @@ class StackedHeads(NamedTuple):
     a `Stacked` by the name of the head's parameters.
 
     Attributes:
-        tasks: the name of the head's parameters to that of its task.
+        task_of: from the name of the head's parameters to that of its task.
         apply: `(specific, head_collections, representation, **keywords)
             -> (Stacked {task: outputs}, head_collections)`.
         pull: `(specific, head_collections, representation, cotangents, **keywords)
@@ -31,7 +31,7 @@ class StackedHeads(NamedTuple):
             task at the representation, a `Stacked` like the outputs.
     """
 
-    tasks: Mapping[str, str]
+    task_of: Callable[[str], str]
     apply: Callable[..., tuple[Stacked, PyTree]]
     pull: Callable[..., tuple[Stacked, Stacked]]
 

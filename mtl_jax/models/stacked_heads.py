@@ -33,8 +33,9 @@ def stack(
         encode: as in `Model`.
     """
     place = {t: (g, i) for g in groups for i, t in enumerate(g.tasks)}
+    task_of = {n: t for g in groups for t, n in zip(g.tasks, g.names, strict=True)}
     together = StackedHeads(
-        tasks={n: t for g in groups for t, n in zip(g.tasks, g.names, strict=True)},
+        task_of=task_of.__getitem__,
         apply=lambda *a, **k: _apply(groups, *a, **k),
         pull=lambda *a, **k: _pull(groups, *a, **k),
     )

@@ -8,9 +8,10 @@ import jax
 import optax
 
 from mtl_jax import engine
-from mtl_jax.train import compiled
+from mtl_jax.train import compiled, many_steps
+from mtl_jax.train.activations import Activations
+from mtl_jax.train.binding import EVERYTHING, bind
 from mtl_jax.train.state import TrainState
-from mtl_jax.train.step import bind
 from mtl_jax.typing import Batch
 from mtl_jax.weighting import base
 
@@ -23,6 +24,9 @@ def make_bilevel_step(
     method: base.BilevelWeighting,
     optimizer: optax.GradientTransformation,
     *,
+    accumulate: int = 1,
+    remat: str = "none",
+    steps_per_call: int = 1,
     parallel: str = "auto",
     devices: Sequence[Any] | None = None,
     steps_per_epoch: int | None = None,
@@ -46,6 +50,9 @@ def make_bilevel_step(
         method: the weighting method.
         optimizer: of the pair `(shared, specific)`. Where the method differentiates its
             step, an optimizer that takes signs (lion) hides the weights from it.
+        accumulate: as for `make_train_step`; the validation batch has as many parts.
+        remat: as for `make_train_step`.
+        steps_per_call: as for `make_train_step`; of the validation batch too.
         parallel: "auto", "jit" or "pmap"; see `mtl_jax.parallel.resolve`.
         devices: default: all local ones.
         steps_per_epoch: for methods that look at epochs.
@@ -55,7 +62,7 @@ def make_bilevel_step(
 
     Raises:
         ValueError: an unknown way to run; when called, a batch without a validation
-            batch, or that does not divide by the number of devices.
+            batch, or that does not divide by the number of devices and parts.
         TypeError: a method of another kind.
 
     Example:
@@ -75,6 +82,25 @@ def make_bilevel_step(
         >>> [round(float(w), 3) for w in output.weights], round(float(state.shared), 3)
         ([0.15, 0.05], 0.02)
     """
+    step = bilevel_step(
+        losses_fn,
+        method,
+        optimizer,
+        activations=Activations(accumulate, remat),
+        steps_per_epoch=steps_per_epoch,
+    )
+    return many_steps.compile_step(step, steps_per_call, parallel, devices)
+
+
+def bilevel_step(
+    losses_fn: Callable[..., Any] | engine.SplitLosses,
+    method: base.BilevelWeighting,
+    optimizer: optax.GradientTransformation,
+    *,
+    activations: Activations = EVERYTHING,
+    steps_per_epoch: int | None = None,
+) -> compiled.Step:
+    """The step of `make_bilevel_step`, not compiled."""
     compiled.check_kind(method, base.BilevelWeighting, "make_train_step")
     compiled.check_epochs(method, "make_bilevel_step", steps_per_epoch)
 
@@ -93,6 +119,7 @@ def make_bilevel_step(
                 key=key,
                 collections=state.collections,
                 axis_name=moment.axis_name,
+                activations=activations,
             )
             for part, key in (
                 (training, moment.model_key),
@@ -116,4 +143,4 @@ def make_bilevel_step(
             )
         )
 
-    return compiled.compile_step(look, optimizer, parallel, devices, steps_per_epoch)
+    return compiled.make_step(look, optimizer, steps_per_epoch)

@@ -44,6 +44,13 @@ def check_arguments(
     return found
 
 
+def check_counts(**counts: int | None) -> None:
+    """Raise `ValueError` where something that is counted is less than 1."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
+
+
 def with_widths(
     task_list: Sequence[tasks.Task],
     model: models.Model,
@@ -116,26 +123,27 @@ def validation_batches(
     method: weighting.AnyMethod,
     dataset: data.Dataset,
     batch_size: int,
-    num_devices: int,
+    num_parts: int,
     seed: int,
 ) -> data.Batches | None:
     """The order of the validation data in training; `None` where they take no part.
 
-    The batches are as large as those of the training data, or as the split allows.
+    The batches are as large as those of the training data, or as the split allows that
+    is to be divided into `num_parts`, over the devices and in accumulation.
 
     Raises:
-        ValueError: fewer examples than devices.
+        ValueError: fewer examples than parts.
     """
     if not isinstance(method, weighting.BilevelWeighting):
         return None
     assert dataset.validation is not None  # check_bilevel
     count = len(dataset.validation)
-    size = min(batch_size, count // num_devices * num_devices)
+    size = min(batch_size, count // num_parts * num_parts)
     if not size:
         raise ValueError(
             f"the validation split of {dataset.name} has {count} examples, from which "
-            f"{num_devices} devices cannot learn the task weights; hold more out, or "
-            "use parallel='jit'"
+            f"{num_parts} devices (times parts of the batch) cannot learn the task "
+            "weights; hold more out, or use parallel='jit'"
         )
     return data.Batches(count, size, seed=seed)
 

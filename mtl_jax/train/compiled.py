@@ -1,14 +1,14 @@
 """What every training step shares: the optimizer, what is skipped, the counters."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from mtl_jax import engine, tree
-from mtl_jax import parallel as data_parallel
+from mtl_jax import engine
+from mtl_jax.train import commit
 from mtl_jax.train.state import Totals, TrainState
 from mtl_jax.typing import Array, Batch, PyTree
 from mtl_jax.weighting import base
@@ -44,29 +44,46 @@ class Look(NamedTuple):
     """`(shared, specific) -> state` of the method after the step."""
 
 
-def compile_step(
+class Step(Protocol):
+    """A pure training step."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        batch: Batch,
+        axis_name: str | None,
+        careful: bool | Array = True,
+    ) -> tuple[TrainState, StepOutput]:
+        """The state after a step, and what the step tells.
+
+        Args:
+            state: before the step.
+            batch: of this device.
+            axis_name: the data-parallel axis, or `None`.
+            careful: `[] bool`; where it is false, the step may leave it to its caller
+                to see whether the new state is finite. (Losses and gradients are
+                looked at in any case.)
+        """
+
+
+def make_step(
     look: Callable[[TrainState, Batch, Moment], Look],
     optimizer: optax.GradientTransformation,
-    parallel: str,
-    devices: Sequence[Any] | None,
     steps_per_epoch: int | None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, StepOutput]]:
-    """The compiled step around `look`: the optimizer, what is skipped, the counters.
+) -> Step:
+    """The step around `look`: the optimizer, what is skipped, the counters.
 
     Args:
         look: pure; finds the gradients.
         optimizer: of the pair `(shared, specific)`.
-        parallel: "auto", "jit" or "pmap".
-        devices: default: all local ones.
         steps_per_epoch: `None` where nobody counts epochs.
-
-    Returns:
-        As `make_train_step`.
     """
-    devices = data_parallel.resolve(parallel, devices)
 
     def step(
-        state: TrainState, batch: Batch, axis_name: str | None
+        state: TrainState,
+        batch: Batch,
+        axis_name: str | None,
+        careful: bool | Array = True,
     ) -> tuple[TrainState, StepOutput]:
         method_key, model_key = jax.random.split(
             jax.random.fold_in(state.key, state.step)
@@ -78,25 +95,22 @@ def compile_step(
         moment = Moment(method_key, model_key, axis_name, epoch)
         new, observe = look(state, batch, moment)
         params = (state.shared, state.specific)
-        (shared, specific), opt_state = descend(
-            optimizer,
-            params,
-            (new.shared, new.specific),
-            state.optimizer,
-            jnp.sum(new.weights * new.losses),
-        )
-        moved = (
-            shared,
-            specific,
-            _average(_collections(new, state), axis_name),
-            opt_state,
-            new.state if observe is None else observe(shared, specific),
-        )
+        collections = _average(_collections(new, state), axis_name)
+
+        def moved() -> tuple[PyTree, ...]:
+            (shared, specific), opt_state = descend(
+                optimizer,
+                params,
+                (new.shared, new.specific),
+                state.optimizer,
+                jnp.sum(new.weights * new.losses),
+            )
+            weighting = new.state if observe is None else observe(shared, specific)
+            return shared, specific, collections, opt_state, weighting
+
         kept = (*params, state.collections, state.optimizer, state.weighting)
-        # A gradient may be finite and its square, in the optimizer, not.
-        finite = new.finite & tree.stays_finite(kept, moved)
-        shared, specific, collections, opt_state, weighting = tree.select(
-            finite, moved, kept
+        (shared, specific, collections, opt_state, weighting), finite = commit.commit(
+            moved, kept, new.finite, careful, cheap=observe is None
         )
         skip = jnp.where(finite, 0, 1)
         next_state = TrainState(
@@ -122,14 +136,7 @@ def compile_step(
             skipped_in_a_row=next_state.skipped_in_a_row,
         )
 
-    run = data_parallel.wrap_step(step, devices)
-
-    def placed(state: TrainState, batch: Batch) -> tuple[TrainState, StepOutput]:
-        if state.step.sharding.device_set != set(devices):
-            state = data_parallel.place(state, devices)
-        return run(state, batch)
-
-    return placed
+    return step
 
 
 def descend(

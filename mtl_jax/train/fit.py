@@ -1,5 +1,6 @@
 """The training loop, top to bottom: set up, restore, loop, evaluate, save."""
 
+import contextlib
 import dataclasses
 import signal
 import time
@@ -15,12 +16,21 @@ from mtl_jax import data as data_module
 from mtl_jax import models, objective, tasks, weighting
 from mtl_jax import parallel as data_parallel
 from mtl_jax.errors import unknown_name
-from mtl_jax.train import checks, evaluation, interrupt, restoring, rows
+from mtl_jax.train import (
+    checks,
+    evaluation,
+    feeding,
+    interrupt,
+    many_steps,
+    restoring,
+    rows,
+)
 from mtl_jax.train import state as states
-from mtl_jax.train.bilevel_step import VALIDATION, make_bilevel_step
+from mtl_jax.train.activations import Activations
+from mtl_jax.train.bilevel_step import VALIDATION, bilevel_step
 from mtl_jax.train.guard import Guard
 from mtl_jax.train.result import FitResult
-from mtl_jax.train.step import make_train_step
+from mtl_jax.train.step import train_step
 
 Row = dict[str, Any]
 
@@ -43,6 +53,14 @@ def fit(
     batch_size: int = 64,
     seed: int = 0,
     at: str = "parameters",
+    gramian: str = "auto",
+    task_chunk: int | None = None,
+    accumulate: int = 1,
+    remat: str = "none",
+    compute_dtype: str = "float32",
+    steps_per_call: int | None = None,
+    feed: str = "auto",
+    feed_limit: int = feeding.LIMIT,
     parallel: str = "auto",
     workdir: str | Path | None = None,
     best: str | None = None,
@@ -58,7 +76,7 @@ def fit(
 
     With a `workdir`, everything is saved there and the same call made again goes on
     from the last checkpoint, bit for bit as if it had never stopped. SIGINT (Ctrl-C)
-    and SIGTERM then save after the running step and raise `Interrupted`.
+    and SIGTERM then save after the running call and raise `Interrupted`.
 
     Args:
         model: a Linen module that says what is shared, or a `Model`.
@@ -75,6 +93,21 @@ def fit(
         batch_size: examples a step, over all devices.
         seed: of the initial parameters, the order of the data and all randomness.
         at: "parameters" or "representation", where Gramian and Jacobian methods look.
+        gramian: how a Gramian is made; see `train.make_train_step`.
+        task_chunk: how many tasks pass backwards at once; default: by the backend.
+        accumulate: parts of a batch that pass through the model one after the other,
+            for the memory of one; see `train.make_train_step`.
+        remat: what is kept for the backward pass: "none" (nothing is computed again),
+            "full" or a policy; see `train.make_train_step`.
+        compute_dtype: "bfloat16": the model computes in it, in training and evaluation,
+            while parameters, batch statistics, losses, Gramians and the optimizer stay
+            as they are; "float32": it computes as it does by itself.
+        steps_per_call: steps in one compiled call at most; rows, checkpoints and
+            evaluations still come where they are due. Default: as many as take a
+            tenth of a second.
+        feed: "device": the training set lies on each device, "host": a thread sends
+            batches ahead; "auto": "device" for sets of arrays within `feed_limit`.
+        feed_limit: bytes; for an accelerator, an eighth of its memory at most.
         parallel: "auto" (pmap with several devices), "jit" or "pmap".
         workdir: directory of the checkpoints; made where it is missing.
         best: evaluation key whose best checkpoint is kept, e.g. "digit/accuracy";
@@ -85,7 +118,8 @@ def fit(
         max_skipped: training stops after so many non-finite steps in a row; it is
             looked at every `min(log_every, max_skipped)` steps.
         make_sinks: `(step to go on from) -> sinks` of the metrics rows.
-        on_step: called with the number of steps done, after each.
+        on_step: called with the number of each step that is done, once the call that it
+            is part of has been started.
         say: `(level, text)`, for messages; default: warnings are Python warnings, the
             rest is silence.
 
@@ -102,17 +136,17 @@ def fit(
     """
     say = _warn if say is None else say
     task_list = checks.check_arguments(task_list, data, method, optimizer)
-    for name, value in (
-        ("epochs", epochs),
-        ("log_every", log_every),
-        ("max_skipped", max_skipped),
-        ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every),
-    ):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
+    checks.check_counts(
+        epochs=epochs,
+        log_every=log_every,
+        max_skipped=max_skipped,
+        checkpoint_every=checkpoint_every,
+    )
+    activations = Activations(accumulate, remat)
 
     # ---- set up -------------------------------------------------------------------
     model = model if isinstance(model, models.Model) else models.from_linen(model)
+    model = models.in_dtype(model, compute_dtype)
     method = weighting.make(method) if isinstance(method, str) else method
     checks.check_bilevel(method, data, at)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
@@ -120,7 +154,9 @@ def fit(
     devices = data_parallel.resolve(parallel)
     data_parallel.check_divisible(batch_size, len(devices))
     batches = data_module.Batches(len(data.train), batch_size, seed=seed)
-    validation = checks.validation_batches(method, data, batch_size, len(devices), seed)
+    validation = checks.validation_batches(
+        method, data, batch_size, len(devices) * accumulate, seed
+    )
     steps_per_epoch = batches.steps_per_epoch
     last_step = epochs * steps_per_epoch
 
@@ -130,15 +166,44 @@ def fit(
     )
     checks.check_labels(checks.with_widths(task_list, model, state, example), data)
     losses_fn = objective.make_losses(model, task_list)
-    places: Any = {"devices": devices, "steps_per_epoch": steps_per_epoch}
     if isinstance(method, weighting.BilevelWeighting):
-        step_fn = make_bilevel_step(losses_fn, method, optimizer, **places)
+        step_fn = bilevel_step(
+            losses_fn,
+            method,
+            optimizer,
+            activations=activations,
+            steps_per_epoch=steps_per_epoch,
+        )
     else:
-        step_fn = make_train_step(losses_fn, method, optimizer, at=at, **places)
+        step_fn = train_step(
+            losses_fn,
+            method,
+            optimizer,
+            at=at,
+            gramian=gramian,
+            task_chunk=task_chunk,
+            activations=activations,
+            steps_per_epoch=steps_per_epoch,
+        )
     evaluate = evaluation.make_evaluation(model, task_list, devices=devices)
     best, best_mode = checks.best_metric(best, task_list, data)
     # Without a validation split the test split is watched, and nothing chosen by it.
     watched = next((n for n in ("validation", "test") if getattr(data, n)), None)
+
+    # ---- feed ---------------------------------------------------------------------
+    streams = [feeding.Stream(data.train, batches)]
+    if validation is not None:
+        streams.append(feeding.Stream(data.validation, validation, VALIDATION))
+    labels = [t.label_name for t in task_list]
+    fed = feeding.choose(feed, streams, labels, feed_limit, devices)
+    look_every = max(1, min(log_every, max_skipped))
+    stops = (look_every, log_every, steps_per_epoch, checkpoint_every or log_every)
+    most = many_steps.most_steps(
+        steps_per_call,
+        stops,
+        feeding.bytes_of_step(fed, streams),
+    )
+    calls = many_steps.Calls(most, stops, last_step, paced=steps_per_call is None)
 
     # ---- restore ------------------------------------------------------------------
     saver = restoring.Saver(
@@ -151,7 +216,11 @@ def fit(
         best_mode=best_mode,
         say=say,
     )
-    with saver, interrupt.Interruptions() as interruptions:
+    with (
+        saver,
+        interrupt.Interruptions() as interruptions,
+        contextlib.ExitStack() as stack,
+    ):
         state = saver.restore(state)
         step = int(state.step)
         if step > last_step:
@@ -160,25 +229,29 @@ def fit(
                 f"{step // steps_per_epoch}); {epochs} epochs were asked for. Ask for "
                 "more epochs, or name another work dir"
             )
+        source = stack.enter_context(
+            feeding.make(fed, streams, labels, calls, devices, step)
+        )
+        call = data_parallel.wrap_call(
+            many_steps.make_call(step_fn, source.pick, most > 1), devices
+        )
         # ---- loop -----------------------------------------------------------------
         recorder = _Recorder(make_sinks(step) if make_sinks else ())
         guard = Guard(max_skipped, saver, say, int(state.skipped))
-        look_every = max(1, min(log_every, max_skipped))
         started, seen = time.perf_counter(), 0
         scores: Row = {}
         while step < last_step:
-            batch = data.train.take(batches.indices(step))
-            if validation is not None:
-                second = data.split("validation").take(validation.indices(step))
-                batch = {**batch, VALIDATION: second}
-            state, output = step_fn(state, batch)
-            step, seen = step + 1, seen + batch_size
+            count, parts = source.take(step)
+            state, output = call(state, source.resident, parts, np.int32(count))
+            step, seen = step + count, seen + count * batch_size
             epoch = -(-step // steps_per_epoch)
             if on_step is not None:
-                on_step(step)
+                for done in range(step - count + 1, step + 1):
+                    on_step(done)
             epoch_ends = step % steps_per_epoch == 0
             if step % look_every == 0 or epoch_ends:
                 guard.check(output, step)
+                calls.measured(seen // batch_size, time.perf_counter() - started)
             if step % log_every == 0 or epoch_ends:
                 row = rows.training_row(state.totals, output, step, epoch, task_list)
                 now = time.perf_counter()

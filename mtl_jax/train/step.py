@@ -1,7 +1,5 @@
 """The training step: one pure function, compiled."""
 
-import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +7,10 @@ import jax
 import optax
 
 from mtl_jax import engine, tree
-from mtl_jax.train import compiled
+from mtl_jax.train import compiled, many_steps
+from mtl_jax.train.activations import Activations
+from mtl_jax.train.binding import EVERYTHING
+from mtl_jax.train.binding import bind as bind
 from mtl_jax.train.compiled import StepOutput
 from mtl_jax.train.state import TrainState
 from mtl_jax.typing import Batch, PyTree
@@ -22,6 +23,11 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     at: str = "parameters",
+    gramian: str = "auto",
+    task_chunk: int | None = None,
+    accumulate: int = 1,
+    remat: str = "none",
+    steps_per_call: int = 1,
     parallel: str = "auto",
     devices: Sequence[Any] | None = None,
     steps_per_epoch: int | None = None,
@@ -45,6 +51,16 @@ def make_train_step(
         method: the weighting method.
         optimizer: of the pair `(shared, specific)`.
         at: "parameters" or "representation", where Gramians and Jacobians are taken.
+        gramian: how a Gramian is made: "materialise", "layerwise", "ghost",
+            "jacobian_free", or "auto", the cheapest for each layer. All are exact.
+        task_chunk: how many tasks pass backwards at once; default: by the backend.
+        accumulate: parts of the batch that pass through the model one after the other,
+            for the memory of one. Losses, Gramian and gradients are those of the whole
+            batch. BatchNorm normalises each part, and dropout draws for each part.
+        remat: "none"; "full": the forward pass of the trunk is computed again in the
+            backward pass; or a policy of `jax.checkpoint_policies`.
+        steps_per_call: k: the step does k steps in one program, of a batch whose leaves
+            are `[k, B, ...]`, and its output is that of the last one.
         parallel: "auto", "jit" or "pmap"; see `mtl_jax.parallel.resolve`.
         devices: default: all local ones.
         steps_per_epoch: for methods that look at epochs; without it they get
@@ -54,8 +70,9 @@ def make_train_step(
         The step. Its state argument is donated: use the returned one.
 
     Raises:
-        ValueError: an unknown place or way to run; when called, a batch that does not
-            divide by the number of devices, or what the loss function raises.
+        ValueError: an unknown place, way to run, Gramian or policy; when called, a
+            batch that does not divide by the number of devices and parts, or what the
+            loss function raises.
         TypeError: a bilevel method, which has a step of its own.
 
     Example:
@@ -73,8 +90,34 @@ def make_train_step(
         >>> output.losses.tolist(), round(float(state.shared), 6)
         ([0.0, 4.0], 0.6)
     """
+    step = train_step(
+        losses_fn,
+        method,
+        optimizer,
+        at=at,
+        gramian=gramian,
+        task_chunk=task_chunk,
+        activations=Activations(accumulate, remat),
+        steps_per_epoch=steps_per_epoch,
+    )
+    return many_steps.compile_step(step, steps_per_call, parallel, devices)
+
+
+def train_step(
+    losses_fn: Callable[..., Any] | engine.SplitLosses,
+    method: base.Method,
+    optimizer: optax.GradientTransformation,
+    *,
+    at: str = "parameters",
+    gramian: str = "auto",
+    task_chunk: int | None = None,
+    activations: Activations = EVERYTHING,
+    steps_per_epoch: int | None = None,
+) -> compiled.Step:
+    """The step of `make_train_step`, not compiled."""
     compiled.check_kind(method, base.Method, "make_bilevel_step")
     compiled.check_epochs(method, "make_train_step", steps_per_epoch)
+    engine.check_route(gramian, task_chunk)
     samples = getattr(method, "num_samples", 1)
 
     def look(state: TrainState, batch: Batch, moment: compiled.Moment) -> compiled.Look:
@@ -86,6 +129,7 @@ def make_train_step(
                 key=model_key if samples == 1 else jax.random.fold_in(model_key, i),
                 collections=state.collections,
                 axis_name=axis_name,
+                activations=activations,
             )
             for i, part in enumerate(cut(batch, samples))
         ]
@@ -97,6 +141,8 @@ def make_train_step(
             state.weighting,
             key=moment.method_key,
             at=at,
+            gramian=gramian,
+            task_chunk=task_chunk,
             axis_name=axis_name,
             epoch=moment.epoch,
             step=state.step,
@@ -113,7 +159,7 @@ def make_train_step(
 
         return compiled.Look(new, observe)
 
-    return compiled.compile_step(look, optimizer, parallel, devices, steps_per_epoch)
+    return compiled.make_step(look, optimizer, steps_per_epoch)
 
 
 def cut(batch: Batch, samples: int) -> list[Batch]:
@@ -140,42 +186,3 @@ def cut(batch: Batch, samples: int) -> list[Batch]:
         jax.tree.map(lambda a, i=i: a[ends[i] : ends[i + 1]], batch)
         for i in range(samples)
     ]
-
-
-def bind(
-    losses_fn: Callable[..., Any] | engine.SplitLosses,
-    batch: Batch,
-    *,
-    collections: PyTree,
-    **keywords: Any,
-) -> Callable[..., Any] | engine.SplitLosses:
-    """A loss function of the parameters alone, for the engine."""
-    if isinstance(losses_fn, engine.SplitLosses):
-        trunk, heads = collections or ((), ())
-        key = keywords.pop("key")
-        head_key = None if key is None else jax.random.fold_in(key, 1)
-        return engine.SplitLosses(
-            _bind_one(
-                losses_fn.encode, 1, batch, key=key, collections=trunk, **keywords
-            ),
-            _bind_one(
-                losses_fn.losses, 2, batch, key=head_key, collections=heads, **keywords
-            ),
-            losses_fn.num_tasks,
-        )
-    return _bind_one(losses_fn, 2, batch, collections=collections, **keywords)
-
-
-def _bind_one(
-    function: Callable[..., Any], position: int, batch: Batch, **keywords: Any
-) -> Callable[..., Any]:
-    """Bind the batch behind `position` arguments, and the keywords that are named."""
-    named = inspect.signature(function).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in named.values())
-    taken = {k: v for k, v in keywords.items() if anything or k in named}
-
-    @functools.wraps(function)
-    def bound(*params: PyTree) -> Any:
-        return function(*params[:position], batch, **taken)
-
-    return bound

@@ -48,7 +48,7 @@ class Samples(NamedTuple):
     cotangents: PyTree  # [T, ...]
 
 
-def check(route: str, chunk: int | None) -> None:
+def check_route(route: str, chunk: int | None) -> None:
     """Raise `ValueError` for an unknown route or a chunk that is none."""
     if route not in ROUTES:
         raise unknown_name("route to the Gramian (gramian)", route, ROUTES)
