@@ -75,13 +75,11 @@ def steps(
     sides: dict[str, Callable[[], Any]] = {
         "ours": ours,
         "single": bench_steps.Bare(problem, 1),
-        "forward": floor.forward,
-        "both": floor.both,
+        "floor": floor.run,
     }
     peers = bench_peers.steps(problem, method, at=at)
     sides |= {name: step for name, (step, _) in peers.items()}
     times = bench_timing.interleaved(sides, rounds=size.rounds, budget=size.budget)
-    times["floor"] = floor.of(times.pop("forward"), times.pop("both"), size.tasks)
     listed = ", ".join(f"{name} {1e3 * s:.2f}" for name, s in times.items())
     print(f"  ms a step: {listed}", flush=True)
     return times, problem, ours

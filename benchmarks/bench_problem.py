@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "mlp": Kind(bench_trunks.MLP, {}, (512,), 64),
+    "mlp": Kind(bench_trunks.MLP, {}, (768,), 64),
     "cnn": Kind(bench_trunks.CNN, {}, (64, 64, 3), 32),
     "resnet18": Kind(bench_trunks.ResNet, {}, (32, 32, 3), 16),
     "transformer": Kind(bench_trunks.Transformer, {}, (32,), 16, 1000),

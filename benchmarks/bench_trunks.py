@@ -9,9 +9,9 @@ from jax import Array
 
 
 class MLP(nn.Module):
-    """Dense layers with relu: 512 inputs, 768-512-256."""
+    """Dense layers with relu: 768 inputs, then 512 and 256."""
 
-    features: Sequence[int] = (768, 512, 256)
+    features: Sequence[int] = (512, 256)
     dtype: Any = jnp.float32
 
     @nn.compact

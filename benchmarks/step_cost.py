@@ -67,11 +67,9 @@ def measure(
     t, keywords = problem.num_tasks, _engine(options)
     reference = {
         "single": single,
-        "forward": floor.forward,
-        "both": floor.both,
+        "floor": floor.run,
     }
     cost = single.cost()
-    floor_flops = floor.of(floor.forward_cost.flops, floor.both_cost.flops, t)
     rows = []
     for name in options.methods:
         if options.peers and name in ("pcgrad", "mgda", "upgrad", "nash_mtl"):
@@ -91,7 +89,7 @@ def measure(
         times = bench_timing.interleaved(
             sides, rounds=options.rounds, budget=options.budget
         )
-        floor_time = floor.of(times.pop("forward"), times.pop("both"), t)
+        floor_time = times.pop("floor")
         ours_time, single_time = times.pop("ours"), times.pop("single")
         rows.append(
             {
@@ -102,7 +100,7 @@ def measure(
                 "× single": ours_time / single_time,
                 "× floor": ours_time / floor_time,
                 "FLOPs × single": found.flops / cost.flops,
-                "FLOPs × floor": found.flops / floor_flops,
+                "FLOPs × floor": found.flops / floor.flops,
                 "temporary, MB": found.temporary / 1e6,
                 "× Jacobian": found.temporary / (4 * t * problem.num_shared),
                 **{f"{peer} / ours": s / ours_time for peer, s in times.items()},

@@ -76,8 +76,9 @@ def gradients(
             "parameters" (of the trunk) or "representation" (its output).
         gramian: the way to the Gramian, one of `engine.ROUTES`; all are equal to
             rounding. "auto" chooses for every layer by what it costs.
-        task_chunk: how many cotangents are pulled back at once where there are T;
-            `None` for all. Fewer take less memory, more are faster.
+        task_chunk: how many of the T cotangents are pulled back at once. Fewer take
+            less memory. `None`: all, or, layer by layer on a CPU, as many as suit its
+            cache.
         axis_name: the data-parallel axis, under `pmap`.
         epoch: `[]` int32, for methods that look at epochs.
         step: `[]` int32.

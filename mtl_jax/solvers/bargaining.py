@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
+from mtl_jax.solvers import fallback, totals
 from mtl_jax.solvers.nonnegative_qp import Solution
 from mtl_jax.typing import Array
 
@@ -87,8 +88,8 @@ def solve(
     eps = float(finfo.eps) if eps is None else eps
     alpha = jnp.asarray(alpha, dtype)
     asked = jnp.ones(t, bool) if mask is None else mask
-    finite = jnp.all(
-        jnp.where(asked[:, None] & asked[None, :], jnp.isfinite(gramian), True)
+    finite = totals.finite_matrix(
+        jnp.where(asked[:, None] & asked[None, :], gramian, 0)
     )
     squares = jnp.where(asked & finite, jnp.diagonal(gramian), 0)
     keep = squares > 0
@@ -120,7 +121,7 @@ def solve(
     return Solution(
         x=jnp.where(asked & ~finite, jnp.nan, w),
         iterations=end.iterations,
-        converged=end.defined & finite & jnp.all(keep == asked),
+        converged=end.defined & finite & totals.every(keep == asked),
     )
 
 
@@ -137,7 +138,7 @@ def _step(problem: _Problem, s: _Loop) -> _Loop:
     # As close as rounding in C y and in r allows, task by task.
     digits = 64 + 4 * (jnp.abs(log_b) + jnp.abs(log_r - log_b))
     near = unit * jnp.maximum(8 * gross, digits * r)
-    solved = jnp.all(jnp.abs(residual) <= near)
+    solved = totals.every(jnp.abs(residual) <= near)
     gains_nothing = cy <= 64 * eps * gross
 
     diagonal = r / (alpha * y)
@@ -145,7 +146,7 @@ def _step(problem: _Problem, s: _Loop) -> _Loop:
     factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     sides = jnp.stack([residual, jnp.where(gains_nothing, gross, 0)], axis=1)
     dy, soft = cho_solve((factor, True), sides).T
-    definite = jnp.all(jnp.isfinite(dy))
+    definite = totals.finite(dy)
     dy = jnp.where(definite, dy, 0)
 
     # Tasks that gain nothing and cancel out, in a combination with weights `v ≥ 0`,
@@ -153,18 +154,25 @@ def _step(problem: _Problem, s: _Loop) -> _Loop:
     # change it. (Tasks that gain nothing because of others are a solution.)
     v = jnp.where(gains_nothing, jnp.stack([y, soft]), 0)
     v = jnp.where(v > 0, v, 0)
-    small = jnp.sum((v @ c) * v, 1) <= 32 * eps * jnp.sum((v @ size) * v, 1)
-    opposed = jnp.any(small & jnp.any(v > 0, axis=1))
-    harmless = jnp.all(cy >= -8 * eps * gross)
+    small = totals.total((v @ c) * v) <= 32 * eps * totals.total((v @ size) * v)
+    opposed = totals.some(small & totals.some(v > 0))
+    harmless = totals.every(cy >= -8 * eps * gross)
     hopeless = opposed & harmless
 
-    moves = _moves(y, r, dy, alpha)
-    rise = _rise(problem, y, r, cy, moves)
+    def search(shares: tuple[float, ...]) -> tuple[Array, Array, Array]:
+        moves = _moves(y, r, dy, alpha, shares)
+        rise = _rise(problem, y, r, cy, moves)
+        lowest = -totals.greatest(-rise)
+        return moves[0], moves[totals.index_of_first(rise == lowest)], lowest
+
+    # Half of the slope is what a whole step gains where the function is quadratic.
+    slope = totals.total(residual * dy)
+    whole, best, lowest = search(_SHARES[:1])
     # Where rounding hides the descent, the whole step: it converges quadratically.
-    hidden = residual @ dy <= 10 * unit * (y @ (gross + r))
-    whole = jnp.arange(len(rise), dtype=jnp.int32) == 0
-    best = jnp.where(hidden, whole, _first(rise == jnp.min(rise)))
-    move = jnp.sum(jnp.where(best[:, None], moves, 0), 0)
+    hidden = slope <= 10 * unit * totals.total(y * (gross + r))
+    enough = hidden | (lowest <= -0.1 * slope)
+    move = jnp.where(hidden, whole, best)
+    move = fallback.unless(enough, move, lambda _: search(_SHARES)[1])
     return _Loop(
         # Also where y is close enough: the last step takes off what is left.
         y=jnp.where(hopeless | ~definite, y, y * jnp.exp(move)),
@@ -175,7 +183,9 @@ def _step(problem: _Problem, s: _Loop) -> _Loop:
     )
 
 
-def _moves(y: Array, r: Array, dy: Array, alpha: Array) -> Array:
+def _moves(
+    y: Array, r: Array, dy: Array, alpha: Array, shares: tuple[float, ...]
+) -> Array:
     """Changes `[3 · shares, T]` of log y: shares of the step, along three curves.
 
     A task moves on `y^(1/α) r = b`, where a step that is short in y may be long in r
@@ -190,11 +200,11 @@ def _moves(y: Array, r: Array, dy: Array, alpha: Array) -> Array:
     stiff = r >= alpha * y
     reach = jnp.max(jnp.where(stiff, relative / alpha, -relative), initial=0)
     within = jnp.minimum(1, 0.95 / jnp.maximum(reach, tiny))
-    share = jnp.array(_SHARES, y.dtype)[:, None]
+    share = jnp.array(shares, y.dtype)[:, None]
     steps = jnp.concatenate([share * within, share, share]) * relative
     in_r = jnp.stack([stiff, stiff, stiff | (relative < 0)])
     moves = jnp.where(
-        jnp.repeat(in_r, len(_SHARES), axis=0),
+        jnp.repeat(in_r, len(shares), axis=0),
         -alpha * jnp.log1p(jnp.maximum(-steps / alpha, -0.9)),
         jnp.log1p(jnp.maximum(steps, -0.95)),
     )
@@ -207,11 +217,7 @@ def _rise(problem: _Problem, y: Array, r: Array, cy: Array, moves: Array) -> Arr
     p = 1 - 1 / problem.alpha
     change = y * jnp.expm1(moves)
     gain = jnp.where(p == 0, moves, jnp.expm1(p * moves) / jnp.where(p == 0, 1, p))
-    curved = 0.5 * jnp.sum((change @ problem.c) * change, 1)
+    curved = 0.5 * totals.total((change @ problem.c) * change)
     rise = change @ cy + curved - gain @ (r * y)
     return jnp.where(jnp.isfinite(rise), rise, jnp.inf)
 
-
-def _first(where: Array) -> Array:
-    """The first true entry alone. (An argmax would bring int64 under float64.)"""
-    return where & (jnp.cumsum(where.astype(jnp.float32)) == 1)

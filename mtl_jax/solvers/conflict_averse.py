@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import nonnegative_qp
+from mtl_jax.solvers import nonnegative_qp, scaled_qp, totals
 from mtl_jax.typing import Array
 
 _LEVELS = 60
@@ -43,7 +43,7 @@ def solve(
     which has a minimum for every σ; `‖Jᵀμ‖` rises with σ, and μ is affine in σ as long
     as its support stays. So a support gives σ by a quadratic equation, σ a support by
     a QP, and when the support repeats the solution is exact. A bracket guards this. κ
-    is the smallest squared norm of a gradient, as in `min_norm`.
+    is `1 / Σ_t ‖g_t‖⁻²`, as in `min_norm`.
 
     Args:
         gramian: `[T, T]`, positive semi-definite, of any rank and scale; the norms of
@@ -79,27 +79,28 @@ def solve(
     keep = jnp.ones(t, bool) if mask is None else mask
     both = keep[:, None] & keep[None, :]
     norms = jnp.where(keep, jnp.diagonal(gramian), 0)
-    shortest = jnp.min(jnp.where(norms > 0, norms, jnp.inf))
-    gramian = jnp.where(both, gramian, 0) / jnp.where(
-        jnp.isfinite(shortest), shortest, 1
-    )
-    finite = jnp.all(jnp.isfinite(gramian))
+    inverse = totals.total(jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0))
+    gramian = jnp.where(both, gramian, 0) * jnp.where(inverse > 0, inverse, 1)
+    finite = totals.finite_matrix(gramian)
     gramian = jnp.where(finite, gramian, 0)
     h = jnp.where(both, gramian + 1, 0)  # κ = 1 in this scale
+    matrix = scaled_qp.scaled_matrix(h)
     ones = keep.astype(dtype)
-    p = ones / jnp.maximum(jnp.sum(ones), 1)
+    p = ones / jnp.maximum(totals.total(ones), 1)
     along = gramian @ p  # g_t·g0
-    radius = jnp.asarray(c, dtype) * jnp.sqrt(jnp.maximum(p @ along, 0))
+    radius = jnp.asarray(c, dtype) * jnp.sqrt(
+        jnp.maximum(totals.total(p * along), 0)
+    )
 
     def step(s: _Search) -> _Search:
         q = s.level * ones - along
-        found = nonnegative_qp.nonnegative_qp(h, q, start=s.support)
+        found = nonnegative_qp.of_matrix(matrix, q, start=s.support)
         x, support = found.x, found.x > 0
         # x moves by `slope` a unit of level, and leaves the ball after `shift`.
-        slope = nonnegative_qp.on_support(h, ones, support)
+        slope = nonnegative_qp.on_support(matrix, ones, support)
         towards = gramian @ slope
-        a, b = slope @ towards, x @ towards
-        length = jnp.sqrt(jnp.maximum(x @ gramian @ x, 0))
+        a, b = totals.total(slope * towards), totals.total(x * towards)
+        length = jnp.sqrt(jnp.maximum(totals.total(x * (gramian @ x)), 0))
         gap = (radius - length) * (radius + length)
         root = b + jnp.sqrt(jnp.maximum(b**2 + a * gap, 0))
         shift = jnp.where(root > 0, gap / jnp.where(root > 0, root, 1), jnp.inf)
@@ -107,13 +108,12 @@ def solve(
         high = jnp.where(gap >= 0, s.high, s.level)
 
         # Where the support is the predicted one, or the level is exact to rounding.
-        hit = s.predicted & jnp.all(support == s.support)
+        hit = s.predicted & totals.every(support == s.support)
         hit = hit | (jnp.abs(gap) <= 16 * t * eps * radius**2)
         hit = hit | (jnp.abs(shift) <= 8 * eps * jnp.abs(s.level))
         # Or where a higher level changes d no more: min_t g_t·d is 0 within the ball.
-        noise = (4 * uncertainty + t * eps) * (
-            jnp.abs(slope) @ jnp.abs(h) @ jnp.abs(slope)
-        )
+        size = jnp.abs(slope)
+        noise = (4 * uncertainty + t * eps) * totals.total(size * (jnp.abs(h) @ size))
         flat = (gap >= 0) & ((a <= noise) | (root <= 0))
 
         newton = s.level + shift

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import nonnegative_qp
+from mtl_jax.solvers import nonnegative_qp, scaled_qp
 from mtl_jax.typing import Array
 
 _PENALTY, _ROUNDS, _RIDGE = 1e4, 8, 1e-13
@@ -69,11 +69,12 @@ def constrained_min_norm(
     push = jnp.zeros_like(ones).at[t].set(slope / (of_constraint * of_objectives))
     push = jnp.where(norms[t] > 0, push, 0)
 
+    matrix = scaled_qp.scaled_matrix(h)
+
     def round_(carry: tuple, _: None) -> tuple[tuple, None]:
         x, price, iterations, _ = carry
-        found = nonnegative_qp.nonnegative_qp(
-            h, (_PENALTY + price) * ones + push, start=x > 0
-        )
+        q = (_PENALTY + price) * ones + push
+        found = nonnegative_qp.of_matrix(matrix, q, start=x > 0)
         price = price + _PENALTY * (1 - jnp.sum(ones * found.x))
         iterations = iterations + found.iterations
         return (found.x, price, iterations, found.converged), None

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from mtl_jax.solvers import nonnegative_qp
+from mtl_jax.solvers import nonnegative_qp, shared_matrix
 from mtl_jax.typing import Array
 
 
@@ -43,3 +43,25 @@ def project(
     gramian = jnp.where(keep[:, None] & keep[None, :], gramian, 0)
     solution = nonnegative_qp.nonnegative_qp(gramian, -(gramian @ u))
     return solution._replace(x=u + solution.x)
+
+
+def project_each(gramian: Array, mask: Array | None = None) -> nonnegative_qp.Solution:
+    """Project every gradient on the cone of directions without conflict.
+
+    Args:
+        gramian: as for `project`.
+        mask: as for `project`.
+
+    Returns:
+        `x [T, T]`, row t that of `project` with u the unit vector of task t; `[T]`
+        iterations and whether they converged. Zero rows for tasks left out.
+
+    Example:
+        >>> gramian = jnp.array([[2.0, -1.0], [-1.0, 1.0]])
+        >>> project_each(gramian).x.tolist()
+        [[1.0, 1.0], [0.5, 1.0]]
+    """
+    keep = jnp.ones(gramian.shape[0], bool) if mask is None else mask
+    gramian = jnp.where(keep[:, None] & keep[None, :], gramian, 0)
+    solution = shared_matrix.solve(gramian, -gramian)
+    return solution._replace(x=jnp.diag(keep.astype(gramian.dtype)) + solution.x)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import scaled_qp
+from mtl_jax.solvers import scaled_qp, totals
 from mtl_jax.typing import Array
 
 
@@ -53,20 +53,20 @@ def lawson_hanson(
     def step(s: _Step) -> _Step:
         z = problem.refined(s.passive, jnp.zeros_like(s.x), 4)
         blocked = s.passive & (z <= 0)
-        feasible = ~jnp.any(blocked)
+        feasible = ~totals.some(blocked)
 
         # Feasible: take z, then let in the coordinate with the steepest descent.
         descent = problem.q - problem.h @ z
-        barred = jnp.where(jnp.any(z != s.x), False, s.barred)
+        barred = jnp.where(totals.some(z != s.x), False, s.barred)
         outside = ~s.passive & ~barred & (descent > problem.noise(z))
-        steepest = jnp.max(jnp.where(outside, descent, -jnp.inf))
-        entering = scaled_qp.first(outside & (descent == steepest))
-        optimal = ~jnp.any(outside)
+        steepest = totals.greatest(jnp.where(outside, descent, -jnp.inf))
+        entering = totals.first(outside & (descent == steepest))
+        optimal = ~totals.some(outside)
 
         # Infeasible: go towards z until the first coordinate reaches zero.
         ratio = jnp.where(blocked, s.x / jnp.where(blocked, s.x - z, 1), jnp.inf)
         ratio = jnp.where(blocked & (s.x == z), 0, ratio)
-        alpha = jnp.min(ratio)
+        alpha = -totals.greatest(-ratio)
         leaving = blocked & (ratio <= alpha)
         moved = jnp.where(leaving, 0, s.x + alpha * (z - s.x))
         useless = leaving & s.entered

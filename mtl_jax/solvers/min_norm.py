@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from mtl_jax.solvers import nonnegative_qp
+from mtl_jax.solvers import nonnegative_qp, scaled_qp, totals
 from mtl_jax.typing import Array
 
 
@@ -13,8 +13,8 @@ def min_norm_point(
 
     With `H = G + s² 1 1ᵀ` the simplex problem is a non-negative one: the minimiser x
     of `½ xᵀ H x − s² 1ᵀ x` over `x ≥ 0` is a positive multiple of w for any `s > 0`.
-    `s²` is the smallest squared norm, the order of the optimum, so that a short
-    gradient among long ones keeps its digits.
+    `s² = 1 / Σ_t ‖g_t‖⁻²`, the order of the optimum, so that a short gradient among
+    long ones keeps its digits.
 
     Args:
         gramian: `[T, T]`, positive semi-definite, any rank and scale.
@@ -35,16 +35,24 @@ def min_norm_point(
     t = gramian.shape[0]
     keep = jnp.ones(t, bool) if mask is None else mask
     norms = jnp.where(keep, jnp.diagonal(gramian), 0)
-    zero = ~jnp.any(norms > 0)
-    s = jnp.where(zero, 1, jnp.min(jnp.where(norms > 0, norms, jnp.inf)))
+    # The optimum itself where the gradients are orthogonal, and never above the least.
+    inverse = totals.total(jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0))
+    zero = inverse == 0
+    s = 1 / jnp.where(zero, 1, inverse)
     gramian = gramian / s  # the answer does not depend on the scale
     both = keep[:, None] & keep[None, :]
     h = jnp.where(both, gramian + 1, 0)
-    solution = nonnegative_qp.nonnegative_qp(h, keep.astype(gramian.dtype))
+    finite = totals.finite_matrix(h)
+    ones = keep.astype(gramian.dtype)
+    matrix = scaled_qp.scaled_matrix(jnp.where(finite, h, 0))
+    # Without the bounds, to half the digits: as a rule most entries are positive.
+    rough = scaled_qp.solve(matrix.rough, keep, matrix.scale)
+    guess = rough > 1e-6 * totals.total(jnp.abs(rough))
+    guess = jnp.where(matrix.regular, guess, keep)
+    solution = nonnegative_qp.of_matrix(matrix, ones, start=guess)
     x = jnp.where(zero, keep, solution.x)  # J = 0: uniform
-    total = jnp.sum(x)
+    total = totals.total(x)
     w = jnp.where(total > 0, x / jnp.where(total > 0, total, 1), 0)
-    finite = jnp.all(jnp.isfinite(jnp.where(both, gramian, 0)))
     return solution._replace(
         x=jnp.where(finite, w, jnp.nan), converged=solution.converged & finite
     )

@@ -2,10 +2,20 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import block_pivoting, lawson_hanson, scaled_qp
+from mtl_jax.solvers import (
+    block_pivoting,
+    fallback,
+    lawson_hanson,
+    principal_pivoting,
+    scaled_qp,
+    totals,
+)
 from mtl_jax.typing import Array
+
+_PIVOTS = 30
 
 
 class Solution(NamedTuple):
@@ -44,23 +54,49 @@ def nonnegative_qp(h: Array, q: Array, *, start: Array | None = None) -> Solutio
         Those of `block_pivoting` and `lawson_hanson`.
     """
     # In two steps: under vmap over q alone, H and all made from it stay one matrix.
-    finite = jnp.all(jnp.isfinite(h))
-    h = jnp.where(finite, h, 0)
-    finite = finite & jnp.all(jnp.isfinite(q))
-    problem, scale = scaled_qp.scaled(h, jnp.where(finite, q, 0))
-    guess = problem.q > 0 if start is None else start & (scale > 0)
-    x, pivots, done = block_pivoting.block_pivoting(problem, guess)
-    x, steps, done = lawson_hanson.lawson_hanson(problem, x, done)
+    finite = totals.finite_matrix(h)
+    matrix = scaled_qp.scaled_matrix(jnp.where(finite, h, 0))
+    return of_matrix(matrix, jnp.where(finite, q, jnp.nan), start=start)
+
+
+def of_matrix(
+    matrix: scaled_qp.ScaledMatrix, q: Array, *, start: Array | None = None
+) -> Solution:
+    """`nonnegative_qp` for a finite matrix that has been scaled already."""
+    finite = totals.finite(q)
+    problem = scaled_qp.program(matrix, jnp.where(finite, q, 0))
+    guess = problem.q > 0 if start is None else start & (matrix.scale > 0)
+    first = jax.lax.while_loop(
+        lambda s: ~s.done & (s.iterations < _PIVOTS) & matrix.regular,
+        lambda s: principal_pivoting.pivot(
+            problem, s, problem.on(s.passive), problem.q
+        ),
+        principal_pivoting.begin(guess, jnp.zeros_like(problem.q)),
+    )
+
+    def again(s: Solution) -> Solution:
+        x, steps, done = carefully(problem, guess)
+        return Solution(x, s.iterations + steps, done)
+
+    found = Solution(first.x, first.iterations, first.done)
+    x, iterations, done = fallback.unless(first.done, found, again)
     return Solution(
-        jnp.where(finite, x * scale, jnp.nan), pivots + steps, done & finite
+        jnp.where(finite, x * matrix.scale, jnp.nan), iterations, done & finite
     )
 
 
-def on_support(h: Array, q: Array, support: Array) -> Array:
+def carefully(problem: scaled_qp.ScaledQP, guess: Array) -> tuple[Array, Array, Array]:
+    """Solve a program whatever its rank: `x`, the number of steps, whether optimal."""
+    x, pivots, done = block_pivoting.block_pivoting(problem, guess)
+    x, steps, done = lawson_hanson.lawson_hanson(problem, x, done)
+    return x, pivots + steps, done
+
+
+def on_support(matrix: scaled_qp.ScaledMatrix, q: Array, support: Array) -> Array:
     """Solve `H_PP x_P = q_P` on a given set P of coordinates.
 
     Args:
-        h: `[T, T]`, as for `nonnegative_qp`.
+        matrix: made of `h [T, T]`, as for `nonnegative_qp`.
         q: `[T]`.
         support: `[T]` bool, the set P.
 
@@ -68,10 +104,16 @@ def on_support(h: Array, q: Array, support: Array) -> Array:
         `x [T]`, 0 outside P. Where H_PP is singular, one of the solutions.
 
     Example:
-        >>> h = jnp.array([[2.0, 1.0], [1.0, 2.0]])
-        >>> on_support(h, jnp.array([1.0, 1.0]), jnp.array([True, False])).tolist()
+        >>> matrix = scaled_qp.scaled_matrix(jnp.array([[2.0, 1.0], [1.0, 2.0]]))
+        >>> on_support(matrix, jnp.ones(2), jnp.array([True, False])).tolist()
         [0.5, 0.0]
     """
-    problem, scale = scaled_qp.scaled(h, q)
-    zero = jnp.zeros_like(q)
-    return scale * problem.refined(support & (scale > 0), zero, 4)
+    problem = scaled_qp.program(matrix, q)
+    passive = support & (matrix.scale > 0)
+    factor = problem.factor(passive, jnp.where(matrix.regular, 0, matrix.ridge))
+    return matrix.scale * jax.lax.fori_loop(
+        jnp.int32(0),
+        jnp.where(matrix.regular, jnp.int32(1), jnp.int32(4)),
+        lambda _, x: x + scaled_qp.solve(factor, passive, problem.q - problem.h @ x),
+        jnp.zeros_like(q),
+    )

@@ -89,7 +89,9 @@ def min_norm(jacobian, support):
     w = w / lengths
     y = (w / w.sum()) @ points
     # With g·d >= |d|^2 - excess for all rows, the hull ends within its root of d.
-    rounding = 1e-17 * np.sqrt((jacobian**2).sum(1) * (d @ d))
+    # Where d is nearly 0 its own rounding, in 80 bits, is what is left of it.
+    lengths = np.sqrt((jacobian**2).sum(1))
+    rounding = lengths * (1e-17 * np.sqrt(d @ d) + 4e-19 * size)
     excess = max(0, float((d @ d - jacobian @ d - rounding)[~support].max(initial=0)))
     return d, float(np.sqrt((y - d) @ (y - d))) + np.sqrt(excess)
 

@@ -262,5 +262,5 @@ def test_errors_say_what_is_wrong():
         run("equal", remat="ful")
     with pytest.raises(ValueError, match=r"'gost'. Did you mean 'ghost'\?.*layerwise"):
         run("pcgrad", gramian="gost")
-    with pytest.raises(ValueError, match="task_chunk is 0; at least 1"):
+    with pytest.raises(ValueError, match="task_chunk is 0; it is the number"):
         run("pcgrad", task_chunk=0)

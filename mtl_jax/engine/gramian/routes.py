@@ -34,6 +34,11 @@ from mtl_jax.weighting import base
 ROUTES = ("auto", "materialise", "layerwise", "ghost", "jacobian_free")
 
 
+CACHED = 8
+"""Tasks at once on a CPU, where nobody says how many: their cotangents stay in its
+cache."""
+
+
 class Made(NamedTuple):
     """A Gramian, and the Jacobian where it was made whole."""
 
@@ -241,8 +246,9 @@ def _pull(sample: Samples, chunk: int | None) -> tuple[list[Array], dict[int, Ar
         leaves = jax.tree.leaves(gradient)
         return {i: leaves[i] for i in layered.loose}, taps
 
-    loose, taps = each_task(one, sample.cotangents, chunk)
-    return loose, taps
+    if chunk is None and jax.default_backend() == "cpu":
+        chunk = CACHED
+    return each_task(one, sample.cotangents, chunk)
 
 
 def cheaper(layer: Layer, num_tasks: int, reduce: Reduce) -> str:

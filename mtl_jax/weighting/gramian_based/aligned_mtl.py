@@ -6,7 +6,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from mtl_jax.errors import unknown_name
-from mtl_jax.solvers import precision, spectrum
+from mtl_jax.solvers import precision, spectrum, totals
 from mtl_jax.typing import Array
 from mtl_jax.weighting import base, checks
 
@@ -60,13 +60,13 @@ def aligned_mtl(
         checks.preference("aligned_mtl", "pref", pref, jnp.asarray(pref).size)
 
     def scale(found: spectrum.Spectrum) -> Array:
-        rank = jnp.sum(found.keep, dtype=jnp.int32)
+        rank = totals.count(found.keep)
         if scale_mode == "rmse":
-            return jnp.sum(found.values) / jnp.maximum(rank, 1)
+            return totals.total(found.values) / jnp.maximum(rank, 1)
         # Ascending; those that are kept are the last.
-        behind = jnp.cumsum(found.keep, dtype=jnp.int32)
-        place = 1 if scale_mode == "min" else (rank + 1) // 2
-        return jnp.sum(jnp.where(found.keep & (behind == place), found.values, 0))
+        t = found.values.shape[0]
+        place = t - rank + (0 if scale_mode == "min" else (rank - 1) // 2)
+        return found.values[jnp.minimum(place, t - 1)]
 
     def init(num_tasks: int, params: object = None) -> base.EmptyState:
         checks.preference("aligned_mtl", "pref", pref, num_tasks)
@@ -90,7 +90,7 @@ def aligned_mtl(
             root = jnp.sqrt(scale(found) / jnp.where(values > 0, values, 1))
             root = jnp.where(values > 0, root, 0)
             weights = found.vectors @ (root * (found.vectors.T @ p))
-            return jnp.where(jnp.all(jnp.isfinite(values)), weights, jnp.nan)
+            return jnp.where(totals.finite(values), weights, jnp.nan)
 
         keep = base.keep_mask(mask, t)
         p = checks.preference("aligned_mtl", "pref", pref, t)

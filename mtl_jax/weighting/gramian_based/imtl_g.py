@@ -1,9 +1,15 @@
 """Impartial multi-task learning, the gradient part (IMTL-G)."""
 
-import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import min_norm, nonnegative_qp, precision, spectrum
+from mtl_jax.solvers import (
+    fallback,
+    min_norm,
+    nonnegative_qp,
+    precision,
+    spectrum,
+    totals,
+)
 from mtl_jax.typing import Array
 from mtl_jax.weighting import base
 
@@ -55,23 +61,25 @@ def imtl_g() -> base.GramianWeighting:
         @precision.in_float64
         def solve(gramian: Array, mask: Array) -> nonnegative_qp.Solution:
             norms = jnp.sqrt(jnp.where(mask, jnp.diagonal(gramian), 0))
-            v = spectrum.pinv_solve(gramian, norms, rounding, mask)
-            total = jnp.sum(v)
-            count = jnp.sum(mask, dtype=jnp.int32)
+            v, still, stationary = spectrum.solve_or_cancel(
+                gramian, norms, rounding, mask
+            )
+            total = totals.total(v)
+            noise = rounding * totals.count(mask)
             # The part of the norms that a direction can give, and the sum of v.
-            attained = norms @ (gramian @ v) > count * rounding * (norms @ norms)
-            sums = jnp.abs(total) > 16 * count * rounding * jnp.sum(jnp.abs(v))
+            gains = totals.total(norms * (gramian @ v))
+            attained = gains > noise * totals.total(norms**2)
+            sums = jnp.abs(total) > 16 * noise * totals.total(jnp.abs(v))
             defined = attained & sums
-            still, stationary = spectrum.cancelling(gramian, rounding, mask)
             found = nonnegative_qp.Solution(
                 jnp.where(stationary, still, v / jnp.where(defined, total, 1)),
                 jnp.int32(0),
                 jnp.array(True),
             )
-            return jax.lax.cond(
+            return fallback.unless(
                 defined | stationary,
-                lambda: found,
-                lambda: _undefined(gramian, norms, mask),
+                found,
+                lambda _: _undefined(gramian, norms, mask),
             )
 
         found = solve(gramian, base.keep_mask(mask, gramian.shape[0]))
@@ -84,6 +92,6 @@ def imtl_g() -> base.GramianWeighting:
 def _undefined(gramian: Array, norms: Array, mask: Array) -> nonnegative_qp.Solution:
     """The weights of the shortest vector; converged only where no task is there."""
     moving = mask & (norms > 0)
-    among = jnp.where(jnp.any(moving), moving, mask)
+    among = jnp.where(totals.some(moving), moving, mask)
     found = min_norm.min_norm_point(gramian, among)
-    return found._replace(converged=~jnp.any(mask))
+    return found._replace(converged=~totals.some(mask))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from mtl_jax.solvers import bargaining, precision
+from mtl_jax.solvers import bargaining, precision, totals
 from mtl_jax.typing import Array
 from mtl_jax.weighting import base, checks
 from mtl_jax.weighting.algebra.every_k import every_k
@@ -92,7 +92,8 @@ def nash_mtl(
             weights = zero_if_it_cancels(gramian, found, rounding)
             both = mask[:, None] & mask[None, :]
             gramian = jnp.where(both, gramian, 0)
-            norm = jnp.sqrt(jnp.maximum(weights @ gramian @ weights, 0))
+            square = totals.total(weights * (gramian @ weights))
+            norm = jnp.sqrt(jnp.maximum(square, 0))
             longest = jnp.maximum(norm, limit)
             share = jnp.where(limit > 0, limit / jnp.where(limit > 0, longest, 1), 1)
             return found.x, share * weights, found.iterations, found.converged

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 
 from mtl_jax.solvers import dual_cone, precision
@@ -49,8 +48,7 @@ def upgrad(pref: Sequence[float] | Array | None = None) -> base.GramianWeighting
 
     @precision.in_float64
     def solve(gramian: Array, pref: Array, mask: Array) -> tuple[Array, Array, Array]:
-        rows = jnp.eye(gramian.shape[0], dtype=gramian.dtype)
-        found = jax.vmap(lambda u: dual_cone.project(gramian, u, mask))(rows)
+        found = dual_cone.project_each(gramian, mask)
         return (
             pref @ found.x,
             jnp.max(jnp.where(mask, found.iterations, 0)),
