@@ -13,6 +13,7 @@ EPS32 = float(np.finfo(np.float32).eps)
 
 eigen = jax.jit(spectrum.eigen)
 pinv_solve = jax.jit(spectrum.pinv_solve)
+cancelling = jax.jit(spectrum.solve_or_cancel)
 
 
 def ranks(t):
@@ -166,10 +167,10 @@ def test_weights_that_cancel_where_one_dependency_binds_all():
     for scale in (1e-6, 1.0, 1e6):
         rows = scale * jacobian
         with jax.enable_x64(True):
-            _, w, found = cancelling(rows)
+            _, w, found = cancelling(jnp.asarray(rows @ rows.T), rows[:, 0], 1e-12)
         assert found
         np.testing.assert_allclose(w, wanted, rtol=1e-6)
     for rows in (jacobian[:3], np.vstack([jacobian, jacobian[:1]]), jacobian[[0, 0]]):
         with jax.enable_x64(True):
-            *_, found = cancelling(rows)
+            *_, found = cancelling(jnp.asarray(rows @ rows.T), rows[:, 0], 1e-12)
         assert not found, "none, two, and one of both signs"
