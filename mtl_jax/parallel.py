@@ -83,6 +83,11 @@ def place_parts(parts: PyTree, devices: Sequence[Any]) -> PyTree:
     )
 
 
+def maker(function: Callable[[], PyTree], devices: Sequence[Any]) -> Callable[[], Any]:
+    """Compile a function without arguments; its outcome is placed as a state is."""
+    return jax.jit(function, out_shardings=_replicated(devices))
+
+
 def check_divisible(batch_size: int, num_devices: int) -> None:
     """Raise `ValueError` where a batch cannot be divided over the devices."""
     if batch_size % num_devices:

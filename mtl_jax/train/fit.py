@@ -67,7 +67,7 @@ def fit(
     keep_last: int = 2,
     checkpoint_every: int | None = None,
     log_every: int = 50,
-    max_skipped: int = 20,
+    max_skipped: int = 50,
     make_sinks: Callable[[int], Sequence[Sink]] | None = None,
     on_step: Callable[[int], None] | None = None,
     say: Callable[[str, str], None] | None = None,
@@ -236,6 +236,9 @@ def fit(
             many_steps.make_call(step_fn, source.pick, most > 1), devices
         )
         # ---- loop -----------------------------------------------------------------
+        no_totals = data_parallel.maker(
+            lambda: states.empty_totals(len(task_list)), devices
+        )
         recorder = _Recorder(make_sinks(step) if make_sinks else ())
         guard = Guard(max_skipped, saver, say, int(state.skipped))
         started, seen = time.perf_counter(), 0
@@ -258,12 +261,7 @@ def fit(
                 row["examples_per_second"] = seen / (now - started)
                 recorder.write(row)
                 started, seen = now, 0
-                state = dataclasses.replace(
-                    state,
-                    totals=data_parallel.place(
-                        states.empty_totals(len(task_list)), devices
-                    ),
-                )
+                state = dataclasses.replace(state, totals=no_totals())
             # ---- evaluate ---------------------------------------------------------
             scores = {}
             if epoch_ends and watched is not None:
