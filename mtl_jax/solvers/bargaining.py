@@ -220,4 +220,3 @@ def _rise(problem: _Problem, y: Array, r: Array, cy: Array, moves: Array) -> Arr
     curved = 0.5 * totals.total((change @ problem.c) * change)
     rise = change @ cy + curved - gain @ (r * y)
     return jnp.where(jnp.isfinite(rise), rise, jnp.inf)
-

@@ -1,6 +1,6 @@
 """Block principal pivoting: quadratic programs in a few factorisations."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,9 @@ def block_pivoting(
         point algorithm, 1976.
     """
 
-    def pivot(p: principal_pivoting.Pivot, q: Array, ridge: Array) -> Any:
+    def pivot(
+        p: principal_pivoting.Pivot, q: Array, ridge: Array
+    ) -> principal_pivoting.Pivot:
         x = scaled_qp.solve(problem.factor(p.passive, ridge), p.passive, q)
         return principal_pivoting.pivot(problem, p, x, q)
 

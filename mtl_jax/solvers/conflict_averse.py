@@ -88,9 +88,7 @@ def solve(
     ones = keep.astype(dtype)
     p = ones / jnp.maximum(totals.total(ones), 1)
     along = gramian @ p  # g_t·g0
-    radius = jnp.asarray(c, dtype) * jnp.sqrt(
-        jnp.maximum(totals.total(p * along), 0)
-    )
+    radius = jnp.asarray(c, dtype) * jnp.sqrt(jnp.maximum(totals.total(p * along), 0))
 
     def step(s: _Search) -> _Search:
         q = s.level * ones - along

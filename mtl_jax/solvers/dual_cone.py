@@ -57,9 +57,9 @@ def project_each(gramian: Array, mask: Array | None = None) -> nonnegative_qp.So
         iterations and whether they converged. Zero rows for tasks left out.
 
     Example:
-        >>> gramian = jnp.array([[2.0, -1.0], [-1.0, 1.0]])
+        >>> gramian = jnp.array([[4.0, -1.0], [-1.0, 1.0]])
         >>> project_each(gramian).x.tolist()
-        [[1.0, 1.0], [0.5, 1.0]]
+        [[1.0, 1.0], [0.25, 1.0]]
     """
     keep = jnp.ones(gramian.shape[0], bool) if mask is None else mask
     gramian = jnp.where(keep[:, None] & keep[None, :], gramian, 0)

@@ -29,8 +29,9 @@ class Solution(NamedTuple):
 def nonnegative_qp(h: Array, q: Array, *, start: Array | None = None) -> Solution:
     """Minimise `½ xᵀ H x − qᵀ x` over `x ≥ 0`, exact to rounding.
 
-    By block principal pivoting, a few Cholesky factorisations as a rule; what that
-    leaves unsolved goes to Lawson and Hanson's method.
+    By principal pivoting, a few Cholesky factorisations, where H is well conditioned;
+    otherwise, or where it does not end, by block pivoting with a ridge and proximal
+    rounds; what that leaves unsolved goes to Lawson and Hanson's method.
 
     Args:
         h: `[T, T]`, symmetric positive semi-definite up to rounding, of any rank. Rows
@@ -46,8 +47,8 @@ def nonnegative_qp(h: Array, q: Array, *, start: Array | None = None) -> Solutio
         size takes the place of rounding. NaN where H or q is not finite.
 
     Example:
-        >>> h = jnp.array([[2.0, 0.0], [0.0, 1.0]])
-        >>> nonnegative_qp(h, jnp.array([2.0, -1.0])).x.tolist()
+        >>> h = jnp.array([[4.0, 0.0], [0.0, 1.0]])
+        >>> nonnegative_qp(h, jnp.array([4.0, -1.0])).x.tolist()
         [1.0, 0.0]
 
     References:
@@ -104,9 +105,9 @@ def on_support(matrix: scaled_qp.ScaledMatrix, q: Array, support: Array) -> Arra
         `x [T]`, 0 outside P. Where H_PP is singular, one of the solutions.
 
     Example:
-        >>> matrix = scaled_qp.scaled_matrix(jnp.array([[2.0, 1.0], [1.0, 2.0]]))
+        >>> matrix = scaled_qp.scaled_matrix(jnp.array([[4.0, 1.0], [1.0, 4.0]]))
         >>> on_support(matrix, jnp.ones(2), jnp.array([True, False])).tolist()
-        [0.5, 0.0]
+        [0.25, 0.0]
     """
     problem = scaled_qp.program(matrix, q)
     passive = support & (matrix.scale > 0)

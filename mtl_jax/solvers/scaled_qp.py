@@ -98,6 +98,11 @@ def program(matrix: ScaledMatrix, q: Array) -> ScaledQP:
     Args:
         matrix: made of h.
         q: `[T]`.
+
+    Example:
+        >>> matrix = scaled_matrix(jnp.diag(jnp.array([4.0, 1.0])))
+        >>> program(matrix, jnp.ones(2)).q.tolist()
+        [0.5, 1.0]
     """
     return ScaledQP(matrix.h, q * matrix.scale, matrix.ridge, matrix.regular)
 
@@ -146,9 +151,9 @@ def _ridge(h: Array, present: Array, regular: Array) -> Array:
 
 
 def _shifted(h: Array, present: Array, shift: Array | float) -> Array:
-    """The Cholesky factor of H with its unit diagonal shifted, 1 where none is."""
+    """The Cholesky factor of H with a shifted diagonal, 1 where nothing is present."""
     index = jnp.arange(h.shape[0], dtype=jnp.int32)
-    diagonal = jnp.where(present, 1 + shift, 1)
+    diagonal = jnp.where(present, jnp.diagonal(h) + shift, 1)
     # LAPACK goes down the columns; so does reading the transpose.
     matrix = jnp.where(index[:, None] == index, diagonal[None, :], h.T)
     return jax.lax.linalg.cholesky(matrix, symmetrize_input=False)

@@ -38,8 +38,8 @@ def solve(h: Array, q: Array) -> nonnegative_qp.Solution:
         the q of a program is not finite.
 
     Example:
-        >>> h = jnp.array([[2.0, 0.0], [0.0, 1.0]])
-        >>> solve(h, jnp.array([[2.0, -1.0], [-1.0, 3.0]])).x.tolist()
+        >>> h = jnp.array([[4.0, 0.0], [0.0, 1.0]])
+        >>> solve(h, jnp.array([[4.0, -1.0], [-1.0, 3.0]])).x.tolist()
         [[1.0, 0.0], [0.0, 3.0]]
     """
     finite = totals.finite_matrix(h)

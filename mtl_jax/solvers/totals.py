@@ -19,7 +19,8 @@ def total(x: Array) -> Array:
         3.0
     """
     # A product with two columns: of one vector with another XLA makes a reduction.
-    return (x @ jnp.ones((x.shape[-1], 2), x.dtype))[..., 0]
+    ones = jnp.ones((x.shape[-1], 2), x.dtype)
+    return jnp.matmul(x, ones, precision="highest")[..., 0]
 
 
 def count(where: Array) -> Array:
