@@ -388,7 +388,7 @@ def test_fit_goes_on_bit_for_bit(name, tmp_path):
             raise Killed
 
     whole = small_fit(name, tmp_path / "whole")
-    assert whole.test["kind/accuracy"] > 0.5
+    assert whole.test["kind/accuracy"] > 0.4  # a third, by chance
     assert int(whole.state.skipped) == 0
     with pytest.raises(Killed):
         small_fit(name, tmp_path / "parts", on_step=kill, checkpoint_every=5)

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_solve
 
-from mtl_jax.solvers import fallback, totals
+from mtl_jax.solvers import diagonals, fallback, totals
 from mtl_jax.solvers.nonnegative_qp import Solution
 from mtl_jax.typing import Array
 
@@ -91,7 +92,7 @@ def solve(
     finite = totals.finite_matrix(
         jnp.where(asked[:, None] & asked[None, :], gramian, 0)
     )
-    squares = jnp.where(asked & finite, jnp.diagonal(gramian), 0)
+    squares = jnp.where(asked & finite, diagonals.diagonal(gramian), 0)
     keep = squares > 0
     both = keep[:, None] & keep[None, :]
     top = jnp.max(squares, initial=0)
@@ -99,7 +100,7 @@ def solve(
     # Lengths relative to the longest gradient: the answer scales, the work does not.
     norm = jnp.sqrt(jnp.where(keep, squares / top, 1))
     c = jnp.where(both, gramian / top, 0) / norm[:, None] / norm[None, :]
-    c = jnp.where(jnp.eye(t, dtype=bool), 1, c)
+    c = jnp.where(np.eye(t, dtype=bool), 1, c)
     problem = _Problem(c, jnp.abs(c), (1 / alpha - 1) * jnp.log(norm), alpha, eps)
 
     alone = jnp.exp((1 - alpha) / (1 + alpha) * jnp.log(norm))
@@ -142,7 +143,8 @@ def _step(problem: _Problem, s: _Loop) -> _Loop:
     gains_nothing = cy <= 64 * eps * gross
 
     diagonal = r / (alpha * y)
-    matrix = c + jnp.diag(diagonal + s.shift * (1 + diagonal))
+    added = diagonal + s.shift * (1 + diagonal)
+    matrix = diagonals.shifted(c, jnp.ones_like(y, bool), added)
     factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     sides = jnp.stack([residual, jnp.where(gains_nothing, gross, 0)], axis=1)
     dy, soft = cho_solve((factor, True), sides).T

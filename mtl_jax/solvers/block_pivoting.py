@@ -5,12 +5,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import principal_pivoting, scaled_qp
+from mtl_jax.solvers import scaled_qp, totals
 from mtl_jax.typing import Array
 
 _PIVOTS = 10  # of the first round, which as a rule is the only one
 _MORE_PIVOTS = 20  # of every other round
 _ROUNDS = 24
+
+
+class _Pivot(NamedTuple):
+    x: Array  # [T]
+    passive: Array  # [T] bool
+    fewest: Array  # [] int32, violations so far
+    chances: Array  # [] int32, left of flipping all without reaching fewer
+    iterations: Array  # [] int32
+    done: Array  # [] bool
 
 
 class _Round(NamedTuple):
@@ -60,19 +69,38 @@ def block_pivoting(
         point algorithm, 1976.
     """
 
-    def pivot(
-        p: principal_pivoting.Pivot, q: Array, ridge: Array
-    ) -> principal_pivoting.Pivot:
-        x = scaled_qp.solve(problem.factor(p.passive, ridge), p.passive, q)
-        return principal_pivoting.pivot(problem, p, x, q)
+    t = passive.shape[0]
+
+    def pivot(s: _Pivot, q: Array, ridge: Array) -> _Pivot:
+        x = scaled_qp.solve(problem.factor(s.passive, ridge), s.passive, q)
+        wrong = jnp.where(s.passive, x < 0, problem.h @ x - q < -problem.noise(x))
+        count = totals.count(wrong)
+        chances = jnp.where(count < s.fewest, 3, s.chances - 1)
+        flip = jnp.where(chances >= 0, wrong, totals.first(wrong))
+        return _Pivot(
+            x=x,
+            passive=s.passive ^ flip,
+            fewest=jnp.minimum(count, s.fewest),
+            chances=chances,
+            iterations=s.iterations + 1,
+            done=count == 0,
+        )
 
     def proximal(s: _Round) -> _Round:
         q = problem.q + s.ridge * s.centre
         limit = jnp.where(s.rounds == 0, jnp.int32(_PIVOTS), jnp.int32(_MORE_PIVOTS))
+        start = _Pivot(
+            x=s.x,
+            passive=s.passive,
+            fewest=jnp.int32(t + 1),
+            chances=jnp.int32(0),
+            iterations=jnp.int32(0),
+            done=jnp.array(False),
+        )
         end = jax.lax.while_loop(
             lambda p: ~p.done & (p.iterations < limit),
             lambda p: pivot(p, q, s.ridge),
-            principal_pivoting.begin(s.passive, s.x),
+            start,
         )
         x = jnp.where(end.done, end.x, s.centre)
         sharp = jnp.maximum(problem.refined(end.passive, end.x), 0)

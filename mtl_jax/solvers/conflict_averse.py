@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import nonnegative_qp, scaled_qp, totals
+from mtl_jax.solvers import diagonals, nonnegative_qp, scaled_qp, totals
 from mtl_jax.typing import Array
 
 _LEVELS = 60
@@ -78,7 +78,7 @@ def solve(
     uncertainty = eps if rounding is None else rounding
     keep = jnp.ones(t, bool) if mask is None else mask
     both = keep[:, None] & keep[None, :]
-    norms = jnp.where(keep, jnp.diagonal(gramian), 0)
+    norms = jnp.where(keep, diagonals.diagonal(gramian), 0)
     inverse = totals.total(jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0))
     gramian = jnp.where(both, gramian, 0) * jnp.where(inverse > 0, inverse, 1)
     finite = totals.finite_matrix(gramian)
@@ -133,7 +133,7 @@ def solve(
             sound=found.converged,
         )
 
-    reach = along + radius * jnp.sqrt(jnp.diagonal(gramian))
+    reach = along + radius * jnp.sqrt(diagonals.diagonal(gramian))
     start = _Search(
         # No task can be better off than with the ball to itself.
         level=jnp.min(jnp.where(keep, reach, jnp.inf)),

@@ -1,8 +1,9 @@
 """The point of least norm in the convex hull of the task gradients."""
 
 import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
 
-from mtl_jax.solvers import nonnegative_qp, scaled_qp, totals
+from mtl_jax.solvers import diagonals, nonnegative_qp, scaled_qp, totals
 from mtl_jax.typing import Array
 
 
@@ -34,7 +35,7 @@ def min_norm_point(
     """
     t = gramian.shape[0]
     keep = jnp.ones(t, bool) if mask is None else mask
-    norms = jnp.where(keep, jnp.diagonal(gramian), 0)
+    norms = jnp.where(keep, diagonals.diagonal(gramian), 0)
     # The optimum itself where the gradients are orthogonal, and never above the least.
     inverse = totals.total(jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0))
     zero = inverse == 0
@@ -46,7 +47,7 @@ def min_norm_point(
     ones = keep.astype(gramian.dtype)
     matrix = scaled_qp.scaled_matrix(jnp.where(finite, h, 0))
     # Without the bounds, to half the digits: as a rule most entries are positive.
-    rough = scaled_qp.solve(matrix.rough, keep, matrix.scale)
+    rough = cho_solve((matrix.rough, True), matrix.scale)
     guess = rough > 1e-6 * totals.total(jnp.abs(rough))
     guess = jnp.where(matrix.regular, guess, keep)
     solution = nonnegative_qp.of_matrix(matrix, ones, start=guess)

@@ -15,8 +15,6 @@ from mtl_jax.solvers import (
 )
 from mtl_jax.typing import Array
 
-_PIVOTS = 30
-
 
 class Solution(NamedTuple):
     """A solver's answer and how it was found."""
@@ -68,11 +66,9 @@ def of_matrix(
     problem = scaled_qp.program(matrix, jnp.where(finite, q, 0))
     guess = problem.q > 0 if start is None else start & (matrix.scale > 0)
     first = jax.lax.while_loop(
-        lambda s: ~s.done & (s.iterations < _PIVOTS) & matrix.regular,
-        lambda s: principal_pivoting.pivot(
-            problem, s, problem.on(s.passive), problem.q
-        ),
-        principal_pivoting.begin(guess, jnp.zeros_like(problem.q)),
+        lambda s: ~s.done & (s.iterations < principal_pivoting.LIMIT) & matrix.regular,
+        lambda s: principal_pivoting.pivot(problem, s),
+        principal_pivoting.begin(problem, guess),
     )
 
     def again(s: Solution) -> Solution:

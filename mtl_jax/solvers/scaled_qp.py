@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl_jax.solvers import totals
+from mtl_jax.solvers import diagonals, totals
 from mtl_jax.typing import Array
 
 
@@ -78,7 +78,7 @@ def scaled_matrix(h: Array) -> ScaledMatrix:
         >>> found.h.tolist(), found.scale.tolist()
         ([[1.0, 0.0], [0.0, 0.0]], [0.5, 0.0])
     """
-    diagonal = jnp.diagonal(h)
+    diagonal = diagonals.diagonal(h)
     scale = jnp.where(
         diagonal > 0, 1 / jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1)), 0
     )
@@ -152,10 +152,7 @@ def _ridge(h: Array, present: Array, regular: Array) -> Array:
 
 def _shifted(h: Array, present: Array, shift: Array | float) -> Array:
     """The Cholesky factor of H with a shifted diagonal, 1 where nothing is present."""
-    index = jnp.arange(h.shape[0], dtype=jnp.int32)
-    diagonal = jnp.where(present, jnp.diagonal(h) + shift, 1)
-    # LAPACK goes down the columns; so does reading the transpose.
-    matrix = jnp.where(index[:, None] == index, diagonal[None, :], h.T)
+    matrix = diagonals.shifted(h, present, shift)
     return jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
 
 

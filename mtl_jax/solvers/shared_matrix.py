@@ -11,7 +11,6 @@ from mtl_jax.typing import Array
 
 _AT_ONCE = 8  # programs in a batch of factorisations
 _STEPS = 10  # of the gradient method that guesses
-_PIVOTS = 30
 
 
 class _Careful(NamedTuple):
@@ -52,13 +51,13 @@ def solve(h: Array, q: Array) -> nonnegative_qp.Solution:
         return scaled_qp.ScaledQP(matrix.h, q[n], matrix.ridge, matrix.regular)
 
     def pivot(n: Array, s: principal_pivoting.Pivot) -> principal_pivoting.Pivot:
-        mine = problem(n)
-        return principal_pivoting.pivot(mine, s, mine.on(s.passive), mine.q)
+        return principal_pivoting.pivot(problem(n), s)
 
+    numbers = jnp.arange(len(q), dtype=jnp.int32)
     first = _in_batches(
         pivot,
-        lambda s: ~s.done & (s.iterations < _PIVOTS) & matrix.regular,
-        jax.vmap(principal_pivoting.begin)(guess, jnp.zeros_like(q)),
+        lambda s: ~s.done & (s.iterations < principal_pivoting.LIMIT) & matrix.regular,
+        jax.vmap(lambda n: principal_pivoting.begin(problem(n), guess[n]))(numbers),
     )
 
     def carefully(n: Array, s: _Careful) -> _Careful:

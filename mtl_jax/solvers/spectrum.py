@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_solve
 
-from mtl_jax.solvers import fallback, totals
+from mtl_jax.solvers import diagonals, fallback, totals
 from mtl_jax.typing import Array
 
 
@@ -34,12 +35,12 @@ def correlation(gramian: Array, mask: Array | None = None) -> tuple[Array, Array
         >>> c.tolist(), n.tolist()
         ([[1.0, 0.5], [0.5, 1.0]], [2.0, 1.0])
     """
-    squares = jnp.diagonal(gramian)
+    squares = diagonals.diagonal(gramian)
     present = squares > 0 if mask is None else (squares > 0) & mask
     n = jnp.sqrt(jnp.where(present, squares, 1))
     both = present[:, None] & present[None, :]
     c = jnp.where(both, gramian, 0) / n[:, None] / n[None, :]
-    c = jnp.where(jnp.diag(present), 1, c)
+    c = jnp.where(np.eye(n.shape[0], dtype=bool) & present, 1, c)
     return c, jnp.where(present, n, 0)
 
 
@@ -81,7 +82,7 @@ def eigen(gramian: Array, eps: float, mask: Array | None = None) -> Spectrum:
     # Where all gradients count, and what the arithmetic adds is nothing beside what
     # forming the Gramian did, its own decomposition will do.
     unit = float(jnp.finfo(gramian.dtype).eps)
-    shift = 100 * unit / eps * totals.total(jnp.diagonal(g))
+    shift = 100 * unit / eps * totals.total(diagonals.diagonal(g))
     plain = _definite(c, present, _clear(c, eps)) & _definite(g, present, shift)
 
     def directly() -> Spectrum:
@@ -193,7 +194,7 @@ def _roots(c: Array, eps: float) -> tuple[Array, Array, Array]:
     """`m`, `U` of `C = U diag(m) Uᵀ`, and which of them are above rounding."""
     m, u = _eigh(c)
     # Ascending. The diagonal is 1 for the tasks that are there.
-    return m, u, m > totals.total(jnp.diagonal(c)) * eps * jnp.maximum(m[-1], 0)
+    return m, u, m > totals.total(diagonals.diagonal(c)) * eps * jnp.maximum(m[-1], 0)
 
 
 def _of_parts(n: Array, m: Array, u: Array, keep: Array) -> Spectrum:
@@ -217,9 +218,7 @@ def _eigh(matrix: Array) -> tuple[Array, Array]:
 
 def _factor(matrix: Array, present: Array, shift: Array | float) -> Array:
     """The Cholesky factor of a matrix with a shift off its diagonal, or NaN."""
-    index = jnp.arange(present.shape[0], dtype=jnp.int32)
-    diagonal = jnp.where(present, jnp.diagonal(matrix) - shift, 1)
-    matrix = jnp.where(index[:, None] == index, diagonal, matrix.T)
+    matrix = diagonals.shifted(matrix, present, -shift)
     return jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
 
 
@@ -230,7 +229,7 @@ def _definite(matrix: Array, present: Array, shift: Array | float) -> Array:
 
 def _clear(c: Array, eps: float) -> Array:
     """A bound above which an eigenvalue of C is surely not rounding."""
-    number = totals.total(jnp.diagonal(c))  # no eigenvalue is larger
+    number = totals.total(diagonals.diagonal(c))  # no eigenvalue is larger
     return jnp.maximum(2 * number**2 * eps, 8 * float(jnp.finfo(c.dtype).eps) ** 0.5)
 
 

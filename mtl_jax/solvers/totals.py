@@ -7,6 +7,7 @@ a product of a vector with a `[40, 40]` matrix, and a solver has dozens of them.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtl_jax.typing import Array
 
@@ -18,9 +19,7 @@ def total(x: Array) -> Array:
         >>> float(total(jnp.array([1.0, 2.0])))
         3.0
     """
-    # A product with two columns: of one vector with another XLA makes a reduction.
-    ones = jnp.ones((x.shape[-1], 2), x.dtype)
-    return jnp.matmul(x, ones, precision="highest")[..., 0]
+    return _product(x, 1.0)
 
 
 def count(where: Array) -> Array:
@@ -46,7 +45,7 @@ def finite(x: Array) -> Array:
 def finite_matrix(x: Array) -> Array:
     """Whether all entries of `x [T, T]` are finite."""
     # The mean of a row is finite only where its entries are.
-    return finite(total(x / x.shape[-1]))
+    return finite(_product(x, 1 / x.shape[-1]))
 
 
 def greatest(x: Array) -> Array:
@@ -75,3 +74,11 @@ def first(where: Array) -> Array:
         [False, True, False]
     """
     return jnp.arange(where.shape[0], dtype=jnp.int32) == index_of_first(where)
+
+
+def _product(x: Array, weight: float) -> Array:
+    """The product with a vector that has the same entry everywhere."""
+    # Two columns, as of a product of vectors XLA makes a reduction; different ones, as
+    # equal ones are filled in every run.
+    columns = np.full((x.shape[-1], 2), [weight, 0], x.dtype)
+    return jnp.matmul(x, columns, precision="highest")[..., 0]
