@@ -6,14 +6,15 @@ route           what is made                           memory beside the activat
 `materialise`   the Jacobian, and kept: the direction  T gradients
                 is `Jᵀw`
 `layerwise`     the task gradients of one layer at a   T gradients of the largest
-                time                                   layer
-`ghost`         inputs and cotangents of the layers,   T times the activations of the
-                `<K D_t, D_s>` with `K = A Aᵀ`         largest layer
+                time                                   layer, T times the activations
+`ghost`         inputs and cotangents of the layers,   T times the activations
+                `<K D_t, D_s>` with `K = A Aᵀ`
 `jacobian_free` columns `G e_t = J (Jᵀ e_t)`           one gradient
 =============== ====================================== ===============================
 
 All but the first need one more backward pass, `vjp(w)`. `auto` takes the cheaper of the
-second and third for every layer, or the first where that costs less in all.
+second and third for every layer, or the first where that costs less in all. On one CPU
+both make rows as the cotangents come, see `rows`, and keep these in their place.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ import jax.numpy as jnp
 
 from mtl_jax import tree
 from mtl_jax.engine.collectives import Reduce
-from mtl_jax.engine.gramian import products
+from mtl_jax.engine.gramian import factors, products, rows
+from mtl_jax.engine.gramian.factors import Outer
 from mtl_jax.engine.gramian.layers import Layer, factors_of
-from mtl_jax.engine.gramian.trunk import Trunk, each_task
+from mtl_jax.engine.gramian.trunk import Trunk, each_task, in_chunks
 from mtl_jax.errors import unknown_name
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
@@ -179,8 +181,8 @@ def _sketched(
             for push, sample in zip(pushes, samples, strict=True)
         ]
 
-    rows = reduce.sum(each_task(slopes, jax.random.split(key, count), chunk or 1))
-    return jnp.matmul(rows[0].T, rows[-1], precision=products.HIGHEST) / count
+    made = reduce.sum(each_task(slopes, jax.random.split(key, count), chunk or 1))
+    return jnp.matmul(made[0].T, made[-1], precision=products.HIGHEST) / count
 
 
 def _only(chosen: set[int], gradient: PyTree) -> PyTree:
@@ -214,41 +216,89 @@ def _by_layers(
     """The sum over the layers of their own Gramians, and that of what is loose."""
     first = samples[0].trunk.layered
     assert first is not None
-    pulled = [_pull(sample, chunk) for sample in samples]
     t = jax.tree.leaves(samples[0].cotangents)[0].shape[0]
+    ways = {
+        number: route if route != "auto" else cheaper(layer, t, reduce)
+        for number, layer in enumerate(first.layers)
+        if layer.param in chosen
+    }
+    bases = _bases(samples, ways, reduce)
+    pulled = [_pull(sample, chunk, bases) for sample in samples]
     total = jnp.zeros((t, t))
-    for number, layer in enumerate(first.layers):
-        if layer.param not in chosen:
+    for number, way in ways.items():
+        if number in bases:
+            total += rows.inner(pulled[0].rows[number])
             continue
-        pair = []
-        for sample, (_, taps) in zip(samples, pulled, strict=True):
-            trunk = sample.trunk
-            assert trunk.layered is not None
-            own = trunk.layered.layers[number]
-            pair.append(factors_of(trunk.layered, own, trunk.inputs, taps))
-        way = route if route != "auto" else cheaper(layer, t, reduce)
+        pair = [
+            _factors(s, number, p.taps) for s, p in zip(samples, pulled, strict=True)
+        ]
         function = products.ghost if way == "ghost" else products.layerwise
         total += function(pair[0], pair[-1], reduce)
     loose = [i for i in first.loose if i in chosen]
     if loose:
-        rows = [reduce.sum([leaves[i] for i in loose]) for leaves, _ in pulled]
-        total += tree.cross_gramian(rows[0], rows[-1])
+        made = [reduce.sum([p.loose[i] for i in loose]) for p in pulled]
+        total += tree.cross_gramian(made[0], made[-1])
     return total
 
 
-def _pull(sample: Samples, chunk: int | None) -> tuple[list[Array], dict[int, Array]]:
-    """Of each task: the gradients of the loose leaves, the cotangents of the taps."""
+class _Pulled(NamedTuple):
+    """What went back through the trunk, with a leading T."""
+
+    loose: dict[int, Array]  # gradients of the loose leaves
+    rows: dict[int, Array]  # of the layers that have a basis, by number
+    taps: dict[int, Array]  # cotangents, by product; those of the other layers
+
+
+def _bases(
+    samples: Sequence[Samples], ways: dict[int, str], reduce: Reduce
+) -> dict[int, Array]:
+    """The bases of the layers whose rows are made as the cotangents come."""
+    if len(samples) > 1 or reduce.size() > 1 or jax.default_backend() != "cpu":
+        return {}  # elsewhere a QR decomposition takes longer than what it saves
+    layered = samples[0].trunk.layered
+    assert layered is not None
+    nothing = {n: jnp.zeros((0, *a.shape), a.dtype) for n, a in layered.taps.items()}
+    found = {}
+    for number, way in ways.items():
+        if layered.layers[number].kind == "rows":
+            continue
+        factor = _factors(samples[0], number, nothing)
+        assert isinstance(factor, Outer)
+        basis = rows.basis(way, factor.inputs)
+        if basis is not None:
+            found[number] = basis
+    return found
+
+
+def _factors(
+    sample: Samples, number: int, cotangents: dict[int, Array]
+) -> Outer | factors.Rows:
+    """The factors of one layer of a sample."""
     layered = sample.trunk.layered
     assert layered is not None
+    return factors_of(layered, layered.layers[number], sample.trunk.inputs, cotangents)
 
-    def one(cotangent: PyTree) -> tuple[dict[int, Array], dict[int, Array]]:
-        gradient, _, taps = sample.trunk.pull(cotangent)
-        leaves = jax.tree.leaves(gradient)
-        return {i: leaves[i] for i in layered.loose}, taps
+
+def _pull(sample: Samples, chunk: int | None, bases: dict[int, Array]) -> _Pulled:
+    """Take the cotangents of each task back through the trunk."""
+    layered = sample.trunk.layered
+    assert layered is not None
+    done = {n for number in bases for n in layered.layers[number].products}
+
+    def some(cotangents: PyTree) -> _Pulled:
+        gradients, _, taps = jax.vmap(sample.trunk.pull)(cotangents)
+        leaves = jax.tree.leaves(gradients)
+        made = {}
+        for number, basis in bases.items():
+            factor = _factors(sample, number, taps)
+            assert isinstance(factor, Outer)
+            made[number] = rows.of(factor, basis)
+        kept = {n: tap for n, tap in taps.items() if n not in done}
+        return _Pulled({i: leaves[i] for i in layered.loose}, made, kept)
 
     if chunk is None and jax.default_backend() == "cpu":
         chunk = CACHED
-    return each_task(one, sample.cotangents, chunk)
+    return in_chunks(some, sample.cotangents, chunk)
 
 
 def cheaper(layer: Layer, num_tasks: int, reduce: Reduce) -> str:

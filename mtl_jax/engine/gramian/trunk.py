@@ -99,11 +99,18 @@ def each_task(
         rows: leaves `[T, ...]`.
         chunk: how many rows are computed together; `None` for all.
     """
+    return in_chunks(jax.vmap(function), rows, chunk)
+
+
+def in_chunks(
+    function: Callable[[PyTree], Any], rows: PyTree, chunk: int | None
+) -> Any:
+    """As `each_task`, with a function of several rows, leaves `[n, ...]`."""
     count = jax.tree.leaves(rows)[0].shape[0]
     if chunk is None or chunk >= count:
-        return jax.vmap(function)(rows)
+        return function(rows)
     whole = count // chunk * chunk
-    several = fast_in_loops(jax.vmap(function))
+    several = fast_in_loops(function)
     first = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), rows)
     made = jax.lax.map(several, first)
     made = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), made)
