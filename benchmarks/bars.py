@@ -155,7 +155,7 @@ def solvers_alone(size: Size) -> Iterator[Bar]:
 
 def overhead(size: Size) -> Iterator[Bar]:
     """`equal` by the library and by hand."""
-    for tasks in (2, size.tasks):
+    for tasks in sorted({2, size.tasks}):
         problem = bench_problem.make("mlp", tasks, tiny=size.tiny)
         bare, calls = bench_steps.Bare(problem, tasks), 1 if size.tiny else 64
         many = bench_steps.LibraryStep(

@@ -115,7 +115,7 @@ class TrainConfig:
     keep_last: int = _least(1, 2)
     checkpoint_every: int | None = _least(1, None)
     log_every: int = _least(1, 50)
-    max_skipped: int = _least(1, 50)
+    max_skipped: int = _least(1, 100)
 
 
 @dataclass(frozen=True)

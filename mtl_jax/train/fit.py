@@ -67,7 +67,7 @@ def fit(
     keep_last: int = 2,
     checkpoint_every: int | None = None,
     log_every: int = 50,
-    max_skipped: int = 50,
+    max_skipped: int = 100,
     make_sinks: Callable[[int], Sequence[Sink]] | None = None,
     on_step: Callable[[int], None] | None = None,
     say: Callable[[str, str], None] | None = None,
@@ -104,7 +104,7 @@ def fit(
             as they are; "float32": it computes as it does by itself.
         steps_per_call: steps in one compiled call at most; rows, checkpoints and
             evaluations still come where they are due. Default: as many as take a
-            tenth of a second.
+            fifth of a second.
         feed: "device": the training set lies on each device, "host": a thread sends
             batches ahead; "auto": "device" for sets of arrays within `feed_limit`.
         feed_limit: bytes; for an accelerator, an eighth of its memory at most.

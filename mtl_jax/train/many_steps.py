@@ -20,10 +20,10 @@ from mtl_jax.train.compiled import Step, StepOutput
 from mtl_jax.train.state import TrainState
 from mtl_jax.typing import Array, Batch, PyTree
 
-MOST = 64
+MOST = 128
 """Steps of a call where nobody says another number."""
 
-SECONDS = 0.1
+SECONDS = 0.2
 """How long a call should take then: so long Ctrl-C and the progress bar wait."""
 
 SENT = 2**25
