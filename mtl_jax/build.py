@@ -1,9 +1,10 @@
 """From settings to the objects that `fit` takes."""
 
 import dataclasses
+import functools
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -16,10 +17,6 @@ from mtl_jax import data, losses, metrics, models, tasks, weighting
 from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
-TRUNKS: dict[str, Any] = {"mlp": models.MLP}
-_KINDS = {"binary": tasks.binary, "regression": tasks.regression}
-
-
 class Parts(NamedTuple):
     """What a run is made of, the data apart."""
 
@@ -28,13 +25,21 @@ class Parts(NamedTuple):
     method: weighting.AnyMethod
 
 
-def build(config: settings.Config) -> Parts:
+def build(config: settings.Config, facts: Mapping[str, Any] | None = None) -> Parts:
     """Tasks, model and method of a run.
+
+    Args:
+        config: the settings.
+        facts: what the data say of themselves, `data.Dataset.facts`: under "tasks" the
+            kind and number of outputs of each label, under "model" arguments of the
+            trunk, such as the size of a vocabulary. Settings go first.
 
     Raises:
         ValueError: a name or argument that there is not.
     """
-    task_list = tuple(build_task(t) for t in config.tasks)
+    facts = facts or {}
+    configs = task_configs(config, facts)
+    task_list = tuple(build_task(t, facts.get("tasks", {})) for t in configs)
     tasks.check_names(task_list)
     name, arguments = config.method.name, config.method.args
     if name in weighting.METHODS:
@@ -42,7 +47,31 @@ def build(config: settings.Config) -> Parts:
     method = weighting.make(name, **arguments)
     for wrapper in config.method.wrap:
         method = _wrapped(method, wrapper)
-    return Parts(task_list, build_model(config.model, task_list), method)
+    per_token = {t.name for t in configs if t.kind == "tokens"}
+    model = build_model(config.model, task_list, facts.get("model", {}), per_token)
+    return Parts(task_list, model, method)
+
+
+def task_configs(
+    config: settings.Config, facts: Mapping[str, Any]
+) -> tuple[settings.TaskConfig, ...]:
+    """The tasks of the settings, or those that the data speak of.
+
+    Raises:
+        ValueError: neither names any.
+    """
+    if config.tasks:
+        return config.tasks
+    if not facts.get("tasks"):
+        raise ValueError(
+            f"config {config.name!r} names no tasks, and the data set "
+            f"{config.data.name!r} does not say what its labels are. Give "
+            "tasks=(TaskConfig(...), ...)"
+        )
+    return tuple(
+        settings.TaskConfig(name, known["kind"])
+        for name, known in facts["tasks"].items()
+    )
 
 
 def _wrapped(method: weighting.AnyMethod, wrapper: Any) -> weighting.AnyMethod:
@@ -57,13 +86,25 @@ def _wrapped(method: weighting.AnyMethod, wrapper: Any) -> weighting.AnyMethod:
     return weighting.wrap(method, **wrapper)
 
 
-def build_task(config: settings.TaskConfig) -> tasks.Task:
-    """A task from its settings."""
+def build_task(
+    config: settings.TaskConfig, known: Mapping[str, Any] | None = None
+) -> tasks.Task:
+    """A task from its settings.
+
+    Args:
+        config: the settings.
+        known: for each label, what the data say of it.
+
+    Raises:
+        ValueError: a loss or metric that there is not, or a number of outputs that is
+            missing or does not fit.
+    """
     fields: dict[str, Any] = {"weight": config.weight, "main": config.main}
     fields["label"] = config.name if config.above is not None else config.label
+    facts = (known or {}).get(fields["label"] or config.name, {})
     if config.loss is not None or config.loss_args:
-        usual = {"classification": "softmax_cross_entropy", "regression": "mse"}
-        name = config.loss or usual.get(config.kind, "sigmoid_cross_entropy")
+        usual = tasks.KINDS[config.kind](*_outputs(config, facts)).loss.name
+        name = config.loss or usual
         try:
             fields["loss"] = losses.make(name, **config.loss_args)
         except TypeError as error:
@@ -72,41 +113,80 @@ def build_task(config: settings.TaskConfig) -> tasks.Task:
                 f"{config.loss_args}: {error}"
             ) from error
     if config.metrics is not None:
-        fields["metrics"] = tuple(metrics.make(name) for name in config.metrics)
-    if config.kind == "classification":
-        if config.num_outputs is None:
+        fields["metrics"] = tuple(_metric(name) for name in config.metrics)
+    if config.kind == "tokens" and "labels" in facts:
+        fields["labels"] = tuple(facts["labels"])
+    return tasks.KINDS[config.kind](*_outputs(config, facts), **fields)
+
+
+# The same object for all tasks: those of one metric are measured together.
+_metric = functools.cache(metrics.make)
+
+
+def _outputs(config: settings.TaskConfig, facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The name of a task, and the number that its kind wants to know."""
+    parameters = list(inspect.signature(tasks.KINDS[config.kind]).parameters.values())
+    wanted = parameters[1]
+    if wanted.kind is not wanted.POSITIONAL_OR_KEYWORD:
+        if config.num_outputs not in (None, 1):
             raise ValueError(
-                f"task {config.name!r} is a classification: set num_outputs, the "
-                "number of its classes"
+                f"the outputs of task {config.name!r} follow from its kind, "
+                f"{config.kind}; found num_outputs={config.num_outputs}"
             )
-        return tasks.classification(config.name, config.num_outputs, **fields)
-    if config.kind == "binary" and config.num_outputs not in (None, 1):
+        return (config.name,)
+    count = config.num_outputs
+    if count is None:
+        count = facts.get(wanted.name, facts.get("num_outputs"))
+    if count is None and wanted.default is wanted.empty:
+        what = wanted.name.removeprefix("num_")
         raise ValueError(
-            f"task {config.name!r} is binary and has one output; found num_outputs="
-            f"{config.num_outputs}"
+            f"task {config.name!r} is of the kind {config.kind}: set num_outputs, the "
+            f"number of its {what}"
         )
-    if config.num_outputs is not None and config.kind == "regression":
-        fields["num_outputs"] = config.num_outputs
-    return _KINDS[config.kind](config.name, **fields)
+    return (config.name,) if count is None else (config.name, count)
 
 
 def build_model(
-    config: settings.ModelConfig, task_list: tuple[tasks.Task, ...]
+    config: settings.ModelConfig,
+    task_list: tuple[tasks.Task, ...],
+    facts: Mapping[str, Any] | None = None,
+    per_token: Collection[str] = (),
 ) -> models.Model:
-    """A hard-sharing model with a head for each task."""
-    if config.trunk not in TRUNKS:
-        raise unknown_name("trunk", config.trunk, TRUNKS)
-    trunk_class = TRUNKS[config.trunk]
-    known = [f.name for f in dataclasses.fields(trunk_class) if f.name not in _LINEN]
+    """A trunk with a head for each task.
+
+    Args:
+        config: the settings.
+        task_list: the tasks.
+        facts: arguments of the trunk that follow from the data.
+        per_token: tasks whose heads look at every word of a text.
+
+    Raises:
+        ValueError: a trunk or argument that there is not.
+    """
+    if config.trunk not in models.TRUNKS:
+        raise unknown_name("trunk", config.trunk, models.TRUNKS)
+    factory = models.TRUNKS[config.trunk]
+    known = [n for n in inspect.signature(factory).parameters if n not in _LINEN]
     for name in config.trunk_args:
         if name not in known:
             raise unknown_name(f"argument of trunk {config.trunk!r}", name, known)
+    found = {n: v for n, v in (facts or {}).items() if n in known}
     arguments: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v
-        for k, v in _typed(trunk_class, config.trunk_args, "model.trunk_args").items()
+        for k, v in {
+            **found,
+            **_typed(factory, config.trunk_args, "model.trunk_args"),
+        }.items()
     }
-    heads = {t.name: _head(config.head_features, t.num_outputs or 1) for t in task_list}
-    model = models.from_linen(models.HardSharing(trunk_class(**arguments), heads))
+    try:
+        trunk = factory(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"trunk {config.trunk!r} with the arguments {sorted(arguments)}: {error}. "
+            "Give them in model.trunk_args"
+        ) from error
+    heads = {t.name: _head(config, t, t.name in per_token) for t in task_list}
+    model = models.from_linen(models.HardSharing(trunk, heads))
     return models.in_dtype(model, config.dtype)
 
 
@@ -130,13 +210,17 @@ def _typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]
     return result
 
 
-def _head(features: tuple[int, ...], num_outputs: int) -> nn.Module:
+def _head(
+    config: settings.ModelConfig, task: tasks.Task, per_token: bool
+) -> nn.Module:
+    width = task.num_outputs or 1
+    if config.trunk in models.TEXT_TRUNKS:
+        reads: Any = "tokens" if per_token else "pooled"
+        return models.Head(width, config.head_features, reads)
     layers: list[Any] = []
-    for width in features:
-        layers += [nn.Dense(width), nn.relu]
-    if not layers:
-        return nn.Dense(num_outputs)
-    return nn.Sequential([*layers, nn.Dense(num_outputs)])
+    for features in config.head_features:
+        layers += [nn.Dense(features), nn.relu]
+    return nn.Sequential([*layers, nn.Dense(width)]) if layers else nn.Dense(width)
 
 
 def build_optimizer(
@@ -210,13 +294,10 @@ def build_data(config: settings.Config) -> data.Dataset:
     Raises:
         FileNotFoundError: the data set is not on disk; the text has the command that
             prepares it.
+        ValueError: arguments that the recipe does not take, or a label that there is
+            not.
     """
-    loaded = data.load(
-        config.data.name,
-        input_key=config.data.input,
-        data_dir=config.data.data_dir,
-        validation_fraction=config.data.validation_fraction,
-    )
+    loaded = _load(config.data)
     made = [t for t in config.tasks if t.above is not None]
 
     def with_made(source: data.ArraySource | None) -> data.ArraySource | None:
@@ -227,6 +308,25 @@ def build_data(config: settings.Config) -> data.Dataset:
         _with_labels(loaded.train, made),
         with_made(loaded.validation),
         with_made(loaded.test),
+        loaded.facts,
+    )
+
+
+def _load(config: settings.DataConfig) -> data.Dataset:
+    given = {"path": config.path, "targets": config.targets, **config.args}
+    given = {name: value for name, value in given.items() if value not in (None, ())}
+    if config.name in data.RECIPES:
+        return data.recipes.make(config.name, config.data_dir, **given)
+    if given:
+        raise ValueError(
+            f"data set {config.name!r} takes no {', '.join(given)}: these are for "
+            f"recipes, which are {', '.join(sorted(data.RECIPES))}"
+        )
+    return data.load(
+        config.name,
+        input_key=config.input,
+        data_dir=config.data_dir,
+        validation_fraction=config.validation_fraction,
     )
 
 
@@ -241,4 +341,4 @@ def _with_labels(
         labels[task.name] = (source.labels[name] > task.above).astype(np.int32)
         if name in masks:
             masks[task.name] = masks[name]
-    return data.ArraySource(source.inputs, labels, masks)
+    return dataclasses.replace(source, labels=labels, masks=masks)

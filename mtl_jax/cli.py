@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("workdir")
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--split", help="predict a split of the run's data")
-    source.add_argument("--input", help="a .npz file with an array 'inputs' [N, ...]")
+    source.add_argument("--input", help="a .npz file with an array 'inputs' [N, ...], or arrays by name")
     sub.add_argument("--output", required=True, help="the .npz file to write")
     _checkpoint_option(sub)
     _set_option(sub)
@@ -239,7 +239,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _read_inputs(path: Path) -> Any:
-    """The array `inputs` of a .npz file."""
+    """The array `inputs` of a .npz file, or its arrays by name."""
     import numpy as np
 
     if not path.is_file():
@@ -250,13 +250,14 @@ def _read_inputs(path: Path) -> Any:
         with np.load(path, allow_pickle=False) as arrays:
             if "inputs" in arrays:
                 return arrays["inputs"]
-            found = ", ".join(arrays) or "none"
+            if arrays.files:
+                return {name: arrays[name] for name in arrays.files}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be read as .npz ({error}). Write one with: "
             "numpy.savez('inputs.npz', inputs=array)"
         ) from error
-    raise ValueError(f"{path} has no array 'inputs'; its arrays: {found}")
+    raise ValueError(f"{path} has no arrays; write one or more by name")
 
 
 def _methods(options: argparse.Namespace) -> int:

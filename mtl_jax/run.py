@@ -7,7 +7,7 @@ under "resolved", versions, commit), `metrics.jsonl`, `tensorboard/`, `checkpoin
 
 import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from mtl_jax.data import locate
 from mtl_jax.report import jsonl
 from mtl_jax.train import checks
 from mtl_jax.train import state as states
+from mtl_jax.typing import PyTree
 
 _MAY_CHANGE = (
     "train.epochs",
@@ -70,14 +71,16 @@ def train_run(
         OSError: a work dir that cannot be written.
     """
     workdir = Path(workdir).absolute()
-    parts = build.build(config)
     _check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
+    if config.tasks:
+        build.build(config)  # what is wrong in the settings is told before data load
     dataset = build.build_data(config)
+    parts = build.build(config, dataset.facts)
     checks.check_bilevel(parts.method, dataset, config.method.at)
     _write_record(config, parts, workdir, dataset, command)
-    steps_per_epoch = data.Batches(
-        len(dataset.train), config.train.batch_size, seed=config.seed
+    steps_per_epoch = data.order(
+        dataset.train, config.train.batch_size, seed=config.seed
     ).steps_per_epoch
     num_steps = config.train.epochs * steps_per_epoch
     names = [t.name for t in parts.tasks]
@@ -202,15 +205,28 @@ def _write_record(
     environment = report.environment()
     if command is not None:
         environment["command"] = list(command)
-    inputs = dataset.train.inputs
     best, _ = checks.best_metric(config.train.best, parts.tasks, dataset)
     record = {
         "config": files.to_plain(config),
         "environment": environment,
         "resolved": {**_resolved(config, parts), "best": best},
-        "inputs": {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)},
+        "inputs": data.each(
+            lambda a: {"shape": list(a.shape[1:]), "dtype": str(a.dtype)},
+            dataset.train.inputs,
+        ),
+        "facts": _plain(dataset.facts),
     }
     report.write_json(workdir / "config.json", record)
+
+
+def _plain(facts: Any) -> Any:
+    """The facts of a data set as JSON has them, arrays and other objects left out."""
+    if isinstance(facts, Mapping):
+        found = {str(name): _plain(value) for name, value in facts.items()}
+        return {name: value for name, value in found.items() if value is not None}
+    if isinstance(facts, list | tuple):
+        return [_plain(value) for value in facts]
+    return facts if isinstance(facts, int | float | str | bool) else None
 
 
 def _resolved(config: settings.Config, parts: build.Parts) -> dict[str, Any]:
@@ -256,7 +272,7 @@ class LoadedRun(NamedTuple):
     parts: build.Parts
     state: train.TrainState
     step: int
-    example: jax.ShapeDtypeStruct  # [1, ...], the inputs it was trained on
+    example: PyTree  # shapes [1, ...] of the inputs it was trained on
 
 
 def load_run(
@@ -279,9 +295,8 @@ def load_run(
     record = files.read_record(workdir)
     config = settings.from_plain(settings.Config, record["config"])
     config = settings.override(config, overrides)
-    parts = build.build(config)
-    shape, dtype = record["inputs"]["shape"], record["inputs"]["dtype"]
-    example = jax.ShapeDtypeStruct((1, *shape), dtype)
+    parts = build.build(config, record.get("facts"))
+    example = files.example(record["inputs"])
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(
         lambda x: states.initial(
@@ -327,7 +342,7 @@ def evaluate_run(
 
 def predict_run(
     workdir: str | Path,
-    inputs: np.ndarray | str,
+    inputs: data.Inputs | str,
     *,
     which: str = "latest",
     overrides: Sequence[str] = (),
@@ -336,7 +351,8 @@ def predict_run(
 
     Args:
         workdir: the work dir.
-        inputs: `[N, ...]` as in training, or the name of a split.
+        inputs: `[N, ...]`, or several arrays by name, as in training; or the name of a
+            split.
         which: "latest" or "best".
         overrides: `key=value` texts.
 
@@ -348,32 +364,59 @@ def predict_run(
         ValueError: inputs of another shape than in training.
     """
     run = load_run(workdir, which, overrides=overrides)
-    known, trained_on = run.example.shape[1:], np.dtype(run.example.dtype)
     if isinstance(inputs, str):
-        array = build.build_data(run.config).split(inputs).inputs
+        inputs = build.build_data(run.config).split(inputs).inputs
     else:
-        array = inputs
-    if array.shape[1:] != known:
-        raise ValueError(
-            f"the inputs have shape [{', '.join(map(str, array.shape))}]; the model "
-            f"was trained on [N, {', '.join(map(str, known))}]"
-        )
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"the inputs are {array.dtype}; they have to be numbers")
-    if not isinstance(inputs, str) and not np.all(np.isfinite(array)):
-        raise ValueError(
-            "the inputs hold values that are not finite; fill them or leave those "
-            "examples out"
-        )
-    if len(array) and trained_on.kind in "iu" and array.dtype.kind == "f":
-        raise ValueError(
-            f"the inputs are {array.dtype}; the model was trained on {trained_on}, "
-            "whose scale is another. Give the raw numbers, in an integer dtype"
-        )
-    outputs = train.predict(run.parts.model, run.state, array)
+        _check_inputs(inputs, run.example)
+    outputs = train.predict(run.parts.model, run.state, inputs)
     result: dict[str, np.ndarray] = {}
     for task in run.parts.tasks:
         result[f"{task.name}/outputs"] = outputs[task.name]
         for name, value in train.decide(task, outputs[task.name]).items():
             result[f"{task.name}/{name}"] = value
     return result
+
+
+def _check_inputs(inputs: Any, example: PyTree) -> None:
+    """Raise `ValueError` for inputs that are not like those of the training."""
+    if isinstance(example, dict):
+        names = sorted(inputs) if isinstance(inputs, dict) else ["inputs"]
+        if names != sorted(example):
+            raise ValueError(
+                f"the inputs are the arrays {', '.join(names)}; the model was trained "
+                f"on {', '.join(sorted(example))}"
+            )
+        lengths = {name: len(array) for name, array in inputs.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the inputs have different lengths: {lengths}")
+        for name, array in inputs.items():
+            _check_array(array, example[name], f"the inputs {name!r}")
+        return
+    if isinstance(inputs, dict):
+        raise ValueError(
+            f"the inputs are the arrays {', '.join(sorted(inputs))}; the model was "
+            "trained on one array: name it 'inputs'"
+        )
+    _check_array(inputs, example, "the inputs")
+
+
+def _check_array(array: np.ndarray, like: jax.ShapeDtypeStruct, what: str) -> None:
+    trained_on = np.dtype(like.dtype)
+    if array.shape[1:] != like.shape[1:]:
+        known = ", ".join(["N", *map(str, like.shape[1:])])
+        raise ValueError(
+            f"{what} have shape [{', '.join(map(str, array.shape))}]; the model "
+            f"was trained on [{known}]"
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what} are {array.dtype}; they have to be numbers")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(
+            f"{what} hold values that are not finite; fill them or leave those "
+            "examples out"
+        )
+    if len(array) and trained_on.kind in "iu" and array.dtype.kind == "f":
+        raise ValueError(
+            f"{what} are {array.dtype}; the model was trained on {trained_on}, "
+            "whose scale is another. Give the raw numbers, in an integer dtype"
+        )

@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from mtl_jax.config import parse, schema
 from mtl_jax.errors import unknown_name
 
@@ -96,7 +98,7 @@ def read_record(workdir: str | Path) -> dict[str, Any]:
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record["config"], record["inputs"]["shape"], record["inputs"]["dtype"]
+        record["config"], example(record["inputs"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({type(error).__name__}: {error}). Put back a copy of "
@@ -104,6 +106,18 @@ def read_record(workdir: str | Path) -> dict[str, Any]:
             "mtl-jax train again, which writes it anew"
         ) from error
     return record
+
+
+def example(inputs: dict[str, Any]) -> Any:
+    """The shapes of one example `[1, ...]`, from what a record says of the inputs.
+
+    Example:
+        >>> example({"shape": [28, 28], "dtype": "uint8"})
+        ShapeDtypeStruct(shape=(1, 28, 28), dtype=uint8)
+    """
+    if isinstance(inputs.get("shape"), list):
+        return jax.ShapeDtypeStruct((1, *inputs["shape"]), inputs["dtype"])
+    return {name: example(array) for name, array in inputs.items()}
 
 
 def differences(before: Any, now: Any, path: str = "") -> list[str]:

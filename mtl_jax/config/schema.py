@@ -14,7 +14,14 @@ class DataConfig:
     """Where the examples come from."""
 
     name: str
-    """A data set of ours, a TFDS name on disk, or a directory prepared by TFDS."""
+    """A data set of ours, a recipe (`mtl_jax.data.RECIPES`), a TFDS name on disk, or a
+    directory prepared by TFDS."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Of the recipe."""
+    path: str | None = None
+    """The user's own file, for the recipes that read one."""
+    targets: tuple[str, ...] = ()
+    """Columns of that file that are predicted."""
     data_dir: str | None = None
     """Where prepared data sets are; default: TFDS's own."""
     input: str = "image"
@@ -33,13 +40,25 @@ class TaskConfig:
     """One task; see `mtl_jax.Task`."""
 
     name: str
-    kind: Literal["classification", "binary", "regression"]
+    kind: Literal[
+        "classification",
+        "binary",
+        "multi_label",
+        "regression",
+        "count",
+        "ordinal",
+        "tokens",
+        "segmentation",
+        "depth",
+        "normals",
+    ]
     label: str | None = None
     """The feature that holds the labels; default: the name of the task."""
     above: float | None = None
     """Make a binary label of a number: whether it is greater than this."""
     num_outputs: int | None = _least(1, None)
-    """Classes of a classification, values of a regression (default 1)."""
+    """Classes of a classification, values of a regression (default 1), levels, …;
+    default: what the data say."""
     weight: float = 1.0
     main: bool = False
     loss: str | None = None
@@ -51,7 +70,7 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Hard sharing: a trunk and a head a task."""
+    """A trunk, a head a task, and what of them is shared."""
 
     trunk: str = "mlp"
     trunk_args: dict[str, Any] = field(default_factory=dict)
@@ -124,7 +143,8 @@ class Config:
 
     name: str
     data: DataConfig
-    tasks: tuple[TaskConfig, ...]
+    tasks: tuple[TaskConfig, ...] = ()
+    """Default: those that the data speak of."""
     model: ModelConfig = field(default_factory=ModelConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -25,7 +25,7 @@ def from_arrays(
     and the seed alone. The examples of a split keep their order.
 
     Args:
-        inputs: `[N, ...]`.
+        inputs: `[N, ...]`, or several such arrays by name.
         labels: for each label name, `[N, ...]`.
         masks: for some of the labels, bool `[N]`: False where the label is missing.
         fractions: of train, validation and test; their sum is 1. A fraction of 0
@@ -46,7 +46,7 @@ def from_arrays(
         >>> len(data.train), len(data.split("validation")), len(data.split("test"))
         (8, 1, 1)
     """
-    whole = source.ArraySource(source.as_array(inputs), dict(labels), dict(masks or {}))
+    whole = source.ArraySource(inputs, dict(labels), dict(masks or {}))
     shares = _checked_fractions(fractions)
     groups = [np.arange(len(whole))]
     if stratify is not None:
@@ -110,7 +110,7 @@ def from_splits(
             )
         try:
             made.append(
-                source.ArraySource(source.as_array(given[0]), *map(dict, given[1:]))
+                source.ArraySource(given[0], *map(dict, given[1:]))
             )
         except ValueError as error:
             raise ValueError(f"split {split!r}: {error}") from None

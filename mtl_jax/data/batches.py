@@ -80,17 +80,7 @@ class Batches:
             Traceback (most recent call last):
             ValueError: cannot resume: batch_size was 4, is 5. ...
         """
-        differing = [
-            f"{field} was {saved.get(field, '(not saved)')}, is {getattr(self, field)}"
-            for field in IDENTITY
-            if saved.get(field) != getattr(self, field)
-        ]
-        if differing:
-            raise ValueError(
-                f"cannot resume: {'; '.join(differing)}. The run would go on with "
-                "other batches. Resume with the saved values, or start a new run in "
-                "another directory."
-            )
+        check_same_order(saved, {field: getattr(self, field) for field in IDENTITY})
 
     def _locate(self, step: int) -> tuple[int, int]:
         if step < 0:
@@ -114,6 +104,21 @@ class Batches:
         order.flags.writeable = False
         self._cached = (epoch, order)
         return order
+
+
+def check_same_order(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise `ValueError` where a saved position is of another order of the data."""
+    differing = [
+        f"{field} was {saved.get(field, '(not saved)')}, is {value}"
+        for field, value in now.items()
+        if saved.get(field) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"cannot resume: {'; '.join(differing)}. The run would go on with "
+            "other batches. Resume with the saved values, or start a new run in "
+            "another directory."
+        )
 
 
 def evaluation_batches(

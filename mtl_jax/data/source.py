@@ -1,12 +1,15 @@
 """Data in memory: arrays with an example axis in front."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+
+Inputs: TypeAlias = np.ndarray | dict[str, np.ndarray]
+"""Of all examples: one array, or several by name."""
 
 
 class Source(Protocol):
@@ -24,13 +27,20 @@ class ArraySource:
     """One split as arrays; checked when it is made.
 
     Args:
-        inputs: `[N, ...]`, any numeric dtype; kept as it is (uint8 stays uint8).
+        inputs: `[N, ...]`, any numeric dtype; kept as it is (uint8 stays uint8). Or
+            several such arrays by name, `{"numeric": [N, D], "categories": [N, C]}`.
         labels: for each label name, `[N, ...]`.
         masks: for some of the labels, bool `[N]`: False where the label is missing.
+        groups: lengths of blocks of examples, one behind the other, which every batch
+            has a part of (the own examples of each task); `()`: one block. See
+            `data.per_task`.
+        policy: how an epoch goes through blocks of different lengths; see
+            `data.GroupedBatches`.
 
     Raises:
         ValueError: no examples, unequal lengths, non-finite values, a mask of
-            another dtype or shape, or a mask without its label.
+            another dtype or shape, a mask without its label, or groups that are not
+            all examples.
 
     Example:
         >>> source = ArraySource(np.eye(3), {"digit": np.arange(3)})
@@ -40,31 +50,38 @@ class ArraySource:
         {'digit': array([2, 0])}
     """
 
-    inputs: np.ndarray
+    inputs: Inputs
     labels: dict[str, np.ndarray]
     masks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    groups: tuple[int, ...] = ()
+    policy: str = "max"
 
     def __post_init__(self) -> None:
         labels = {name: as_array(value) for name, value in self.labels.items()}
         masks = {name: as_array(value) for name, value in (self.masks or {}).items()}
-        object.__setattr__(self, "inputs", as_array(self.inputs))
+        object.__setattr__(self, "inputs", each(as_array, self.inputs))
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "masks", masks)
         _check(self.inputs, labels, masks)
+        if self.groups and sum(self.groups) != len(self):
+            raise ValueError(
+                f"groups {self.groups} are {sum(self.groups)} examples; there are "
+                f"{len(self)}. Give the length of every block."
+            )
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return _length(self.inputs)
 
     def take(self, indices: Any) -> dict[str, Any]:
         """The batch of the examples at `indices`, an integer array `[B]`.
 
         Returns:
             `{"inputs": [B, ...], "labels": {name: [B, ...]}}`, and `"masks":
-            {name: bool [B]}` if the source has any.
+            {name: bool [B]}` if the source has any. Inputs by name stay so.
         """
         rows = np.asarray(indices)
         batch: dict[str, Any] = {
-            "inputs": np.asarray(self.inputs[rows]),
+            "inputs": each(lambda a: np.asarray(a[rows]), self.inputs),
             "labels": {n: np.asarray(v[rows]) for n, v in self.labels.items()},
         }
         if self.masks:
@@ -75,6 +92,10 @@ class ArraySource:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of a set, each an `ArraySource` or None.
+
+    Attributes:
+        facts: what a model or a task must know of the data: the size of a vocabulary,
+            the cardinalities of columns, the names of classes.
 
     Example:
         >>> train = ArraySource(np.eye(3), {"digit": np.arange(3)})
@@ -87,6 +108,7 @@ class Dataset:
     train: ArraySource
     validation: ArraySource | None = None
     test: ArraySource | None = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("validation", "test"):
@@ -99,11 +121,11 @@ class Dataset:
                     f"{_names(self.train.labels)}, {name} has {_names(other.labels)}. "
                     "Give every split the same labels; mark missing ones with masks."
                 )
-            if other.inputs.shape[1:] != self.train.inputs.shape[1:]:
+            if shapes(other.inputs) != shapes(self.train.inputs):
                 raise ValueError(
                     f"dataset {self.name!r}: an input of train has shape "
-                    f"{self.train.inputs.shape[1:]}, one of {name} "
-                    f"{other.inputs.shape[1:]}. Make them equal."
+                    f"{shapes(self.train.inputs)}, one of {name} "
+                    f"{shapes(other.inputs)}. Make them equal."
                 )
 
     def split(self, name: str) -> ArraySource:
@@ -118,6 +140,24 @@ class Dataset:
         return found
 
 
+def each(function: Callable[[Any], Any], inputs: Any) -> Any:
+    """`function` of an array, or of each of several by name.
+
+    Example:
+        >>> each(len, {"numeric": np.ones(3)})
+        {'numeric': 3}
+    """
+    if isinstance(inputs, Mapping):
+        return {name: function(value) for name, value in inputs.items()}
+    return function(inputs)
+
+
+def shapes(inputs: Inputs) -> Any:
+    """The shape of one example: a tuple, or several by name."""
+    found = each(lambda a: tuple(a.shape[1:]), inputs)
+    return dict(sorted(found.items())) if isinstance(found, dict) else found
+
+
 def as_array(value: Any) -> np.ndarray:
     """`value` as an array, memory-mapped ones left where they are."""
     return value if isinstance(value, np.ndarray) else np.asarray(value)
@@ -127,10 +167,22 @@ def _names(table: Mapping[str, Any]) -> str:
     return ", ".join(sorted(table)) or "(none)"
 
 
+def _length(inputs: Inputs) -> int:
+    return len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
+
+
 def _check(
-    inputs: np.ndarray, labels: dict[str, np.ndarray], masks: dict[str, np.ndarray]
+    inputs: Inputs, labels: dict[str, np.ndarray], masks: dict[str, np.ndarray]
 ) -> None:
-    arrays = {"inputs": inputs}
+    if isinstance(inputs, dict) and not inputs:
+        raise ValueError(
+            "inputs are an empty mapping: name at least one array, as in "
+            "inputs={'tokens': array}."
+        )
+    named = {"inputs": inputs}
+    if isinstance(inputs, dict):
+        named = {f"input {name!r}": value for name, value in inputs.items()}
+    arrays: dict[str, np.ndarray] = dict(named)  # type: ignore[arg-type]
     arrays |= {f"label {name!r}": value for name, value in labels.items()}
     arrays |= {f"mask {name!r}": value for name, value in masks.items()}
     for name, value in arrays.items():
@@ -141,9 +193,11 @@ def _check(
                 "integers and stack the examples into one array."
             )
         _check_range(name, value)
-    if len(inputs) == 0:
+    length = _length(inputs)
+    if length == 0:
         raise ValueError(
-            f"inputs are empty: shape {inputs.shape}. Give at least one example."
+            f"inputs are empty: shape {next(iter(arrays.values())).shape}. Give at "
+            "least one example."
         )
     if not labels:
         raise ValueError(
@@ -154,20 +208,22 @@ def _check(
             raise ValueError(
                 f"mask {name!r} belongs to no label. Labels: {_names(labels)}."
             )
-    differing = {name: len(v) for name, v in arrays.items() if len(v) != len(inputs)}
+    first = next(iter(named))
+    differing = {name: len(v) for name, v in arrays.items() if len(v) != length}
     if differing:
-        listed = ", ".join(f"{name} {length}" for name, length in differing.items())
+        listed = ", ".join(f"{name} {other}" for name, other in differing.items())
         raise ValueError(
-            f"lengths differ: inputs {len(inputs)}, but {listed}. Every array holds "
+            f"lengths differ: {first} {length}, but {listed}. Every array holds "
             "one row an example."
         )
     for name, value in masks.items():
         if value.dtype != np.bool_ or value.ndim != 1:
             raise ValueError(
                 f"mask {name!r} has dtype {value.dtype} and shape {value.shape}, "
-                f"expected bool ({len(inputs)},): True where the label is present."
+                f"expected bool ({length},): True where the label is present."
             )
-    _check_finite("inputs", inputs, None, "Clean or drop these examples.")
+    for name in named:
+        _check_finite(name, arrays[name], None, "Clean or drop these examples.")
     for name, value in labels.items():
         fix = f"Mark missing labels with masks={{{name!r}: bool array}}."
         _check_finite(f"label {name!r}", value, masks.get(name), fix)

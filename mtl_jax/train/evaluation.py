@@ -111,7 +111,7 @@ def _measured(groups: Sequence[together.Group]) -> Stacked:
 def predict(
     model: Model,
     state: TrainState,
-    inputs: np.ndarray,
+    inputs: data.Inputs,
     *,
     batch_size: int = 256,
 ) -> dict[str, np.ndarray]:
@@ -120,7 +120,7 @@ def predict(
     Args:
         model: the model.
         state: with trained parameters.
-        inputs: `[N, ...]`, as in training.
+        inputs: `[N, ...]`, or several such arrays by name, as in training.
         batch_size: examples computed at once.
 
     Returns:
@@ -129,9 +129,10 @@ def predict(
     Raises:
         ValueError: no inputs.
     """
-    inputs = np.asarray(inputs)
-    if not inputs.ndim or not len(inputs):
-        raise ValueError(f"predict needs inputs [N, ...]; found shape {inputs.shape}")
+    inputs = jax.tree.map(np.asarray, inputs)
+    shapes = [a.shape for a in jax.tree.leaves(inputs)]
+    if not all(shape and shape[0] for shape in shapes):
+        raise ValueError(f"predict needs inputs [N, ...]; found shape {shapes[0]}")
     variables = jax.device_put(
         (state.shared, state.specific, state.collections), jax.local_devices()[0]
     )
@@ -142,12 +143,14 @@ def predict(
         return _outputs(model, shared, specific, collections, batch)
 
     parts = []
-    for start in range(0, len(inputs), batch_size):
-        part = inputs[start : start + batch_size]
-        missing = batch_size - len(part) if len(inputs) > batch_size else 0
-        padded = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
-        out = stacked.named(jax.device_get(apply(variables, padded)))
-        parts.append({k: v[: len(part)] for k, v in out.items()})
+    total = shapes[0][0]
+    for start in range(0, total, batch_size):
+        rows = np.arange(start, min(start + batch_size, total))
+        missing = batch_size - len(rows) if total > batch_size else 0
+        filled = np.concatenate([rows, np.repeat(rows[:1], missing)])
+        batch = jax.tree.map(lambda a, r=filled: a[r], inputs)
+        out = stacked.named(jax.device_get(apply(variables, batch)))
+        parts.append({k: v[: len(rows)] for k, v in out.items()})
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
 

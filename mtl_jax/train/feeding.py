@@ -25,7 +25,7 @@ class Stream(NamedTuple):
     """Examples, the order they come in, and their place in the batch."""
 
     source: Any  # a data.Source
-    order: data_module.Batches
+    order: data_module.Order
     key: str | None = None  # None: the batch itself
 
 
@@ -101,7 +101,10 @@ def bytes_of_step(way: str, streams: Sequence[Stream]) -> int:
         return sum(4 * s.order.batch_size for s in streams)
     examples = [s.source.take(np.zeros(1, np.int64))["inputs"] for s in streams]
     sizes = [s.order.batch_size for s in streams]
-    return sum(np.asarray(e).nbytes * n for e, n in zip(examples, sizes, strict=True))
+    return sum(
+        n * sum(np.asarray(a).nbytes for a in jax.tree.leaves(e))
+        for e, n in zip(examples, sizes, strict=True)
+    )
 
 
 def make(

@@ -153,7 +153,7 @@ def fit(
     tasks.check_names(task_list)
     devices = data_parallel.resolve(parallel)
     data_parallel.check_divisible(batch_size, len(devices))
-    batches = data_module.Batches(len(data.train), batch_size, seed=seed)
+    batches = data_module.order(data.train, batch_size, seed=seed)
     validation = checks.validation_batches(
         method, data, batch_size, len(devices) * accumulate, seed
     )

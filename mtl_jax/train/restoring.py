@@ -32,7 +32,7 @@ class Saver:
     def __init__(
         self,
         workdir: str | Path | None,
-        batches: data.Batches,
+        batches: data.Order,
         task_names: Sequence[str],
         *,
         validation: data.Batches | None = None,

@@ -1,0 +1,161 @@
+"""One dataset of several, where every task has examples of its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtl_jax import errors
+from mtl_jax.data import grouped_batches
+from mtl_jax.data import source as source_lib
+
+
+def per_task(
+    datasets: Mapping[str, source_lib.Dataset],
+    *,
+    policy: str = "max",
+    name: str = "per_task",
+) -> source_lib.Dataset:
+    """Join the sets of several tasks into one, with all other labels masked.
+
+    The examples of all tasks go through the trunk in one batch, and a head's outputs
+    count where its task has labels: one compiled step for any number of tasks, and any
+    weighting method. Shapes are made equal: sequences of another length (axis 1 of
+    integer inputs and labels, such as tokens) are padded at the end, inputs with 0 and
+    labels with -1.
+
+    Args:
+        datasets: for each task (or domain), its set. Sets may have labels of the same
+            name: these are then one task with examples in several sets.
+        policy: how an epoch goes through sets of different lengths: "max", "min" or
+            "proportional"; see `data.GroupedBatches`.
+        name: of the new set.
+
+    Returns:
+        A `Dataset` whose splits have `groups`; `facts` are those of the sets by name.
+
+    Raises:
+        ValueError: no set, an unknown policy, inputs that differ in kind or shape, or a
+            split that some of the sets have and others lack.
+
+    Example:
+        >>> from mtl_jax.data import from_splits
+        >>> digits = from_splits((np.eye(4), {"digit": np.arange(4)}))
+        >>> letters = from_splits((np.ones((2, 4)), {"letter": np.arange(2)}))
+        >>> both = per_task({"digits": digits, "letters": letters})
+        >>> both.train.groups, both.train.masks["letter"].tolist()
+        ((4, 2), [False, False, False, False, True, True])
+    """
+    if not datasets:
+        raise ValueError("per_task was given no sets; give one a task, by name.")
+    if policy not in grouped_batches.POLICIES:
+        raise errors.unknown_name("length policy", policy, grouped_batches.POLICIES)
+    splits: dict[str, source_lib.ArraySource | None] = {}
+    for split in source_lib.SPLITS:
+        having = {n: getattr(d, split) for n, d in datasets.items()}
+        lacking = [n for n, source in having.items() if source is None]
+        if len(lacking) == len(having):
+            splits[split] = None
+            continue
+        if lacking:
+            raise ValueError(
+                f"the sets {', '.join(lacking)} have no split {split!r}, which others "
+                "have. Split them alike."
+            )
+        splits[split] = _joined(list(having.items()), split, policy)
+    _pad_splits(splits)
+    train = splits["train"]
+    assert train is not None  # every Dataset has one
+    facts = {n: dict(d.facts) for n, d in datasets.items() if d.facts}
+    return source_lib.Dataset(name, train, splits["validation"], splits["test"], facts)
+
+
+def _joined(
+    sources: Sequence[tuple[str, source_lib.ArraySource]], split: str, policy: str
+) -> source_lib.ArraySource:
+    first_name, first = sources[0]
+    for name, other in sources[1:]:
+        if _kinds(other.inputs) != _kinds(first.inputs):
+            raise ValueError(
+                f"split {split!r}: the inputs of {first_name!r} are "
+                f"{_kinds(first.inputs)}, those of {name!r} {_kinds(other.inputs)} "
+                "(name: dtype and number of axes). One trunk reads them all: make them "
+                "alike."
+            )
+    parts = [source.inputs for _, source in sources]
+    inputs: Any
+    if isinstance(first.inputs, dict):
+        inputs = {
+            n: _stack([part[n] for part in parts], 0, f"input {n!r}")  # type: ignore[index]
+            for n in first.inputs
+        }
+    else:
+        inputs = _stack(parts, 0, "inputs")  # type: ignore[arg-type]
+    labels, masks = {}, {}
+    for label in dict.fromkeys(n for _, source in sources for n in source.labels):
+        like = next(s.labels[label] for _, s in sources if label in s.labels)
+        rows, known = [], []
+        for _, source in sources:
+            if label in source.labels:
+                rows.append(source.labels[label])
+                present = np.ones(len(source), bool)
+                known.append(source.masks.get(label, present))
+            else:
+                rows.append(np.zeros((len(source), *like.shape[1:]), like.dtype))
+                known.append(np.zeros(len(source), bool))
+        labels[label] = _stack(rows, -1, f"label {label!r}")
+        masks[label] = np.concatenate(known)
+    groups = tuple(len(source) for _, source in sources)
+    return source_lib.ArraySource(inputs, labels, masks, groups, policy)
+
+
+def _kinds(inputs: Any) -> Any:
+    return source_lib.each(lambda a: (a.dtype.kind, a.ndim), inputs)
+
+
+def _stack(arrays: Sequence[np.ndarray], fill: int, what: str) -> np.ndarray:
+    """Behind one another; integers `[N, L, …]` padded along L."""
+    longest = max((a.shape[1] for a in arrays if a.ndim > 1), default=0)
+    padded = [_padded(a, longest, fill) for a in arrays]
+    if len({a.shape[1:] for a in padded}) > 1:
+        found = ", ".join(str(a.shape[1:]) for a in arrays)
+        raise ValueError(
+            f"{what} differ in shape between the sets: {found}. Make them alike."
+        )
+    return np.concatenate(padded)
+
+
+def _padded(array: np.ndarray, length: int, fill: int) -> np.ndarray:
+    if array.ndim != 2 or array.dtype.kind != "i" or array.shape[1] == length:
+        return array
+    more = np.full((len(array), length - array.shape[1]), fill, array.dtype)
+    return np.concatenate([array, more], axis=1)
+
+
+def _pad_splits(splits: dict[str, source_lib.ArraySource | None]) -> None:
+    """Make sequences equally long in all splits."""
+    present = {name: source for name, source in splits.items() if source is not None}
+
+    def longest(arrays: Sequence[np.ndarray]) -> int:
+        return max((a.shape[1] for a in arrays if a.ndim == 2), default=0)
+
+    def fitted(arrays: Sequence[np.ndarray], one: np.ndarray, fill: int) -> np.ndarray:
+        return _padded(one, longest(arrays), fill)
+
+    for name, source in present.items():
+        others = list(present.values())
+        inputs: Any = source.inputs
+        if isinstance(inputs, dict):
+            inputs = {
+                n: fitted([s.inputs[n] for s in others], a, 0)  # type: ignore[index]
+                for n, a in inputs.items()
+            }
+        else:
+            inputs = fitted([s.inputs for s in others], inputs, 0)  # type: ignore[misc]
+        labels = {
+            n: fitted([s.labels[n] for s in others if n in s.labels], a, -1)
+            for n, a in source.labels.items()
+        }
+        splits[name] = source_lib.ArraySource(
+            inputs, labels, source.masks, source.groups, source.policy
+        )

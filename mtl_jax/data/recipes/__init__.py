@@ -1,0 +1,50 @@
+"""Recipes: data sets that are made of prepared sets, or of the user's files.
+
+A recipe is a pure function of its arguments, seeds included: the same call gives the
+same examples. Settings name them, `data.name`, with their arguments in `data.args`.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+from mtl_jax import factories
+from mtl_jax.data import source
+from mtl_jax.data.recipes.mnist_features import mnist_features
+from mtl_jax.data.recipes.mnist_scenes import mnist_scenes
+from mtl_jax.data.recipes.multi_mnist import multi_mnist
+from mtl_jax.data.recipes.stroke_mass import stroke_mass
+
+RECIPES: dict[str, Callable[..., source.Dataset]] = {
+    "mnist_features": mnist_features,
+    "mnist_scenes": mnist_scenes,
+    "multi_mnist": multi_mnist,
+    "stroke_mass": stroke_mass,
+}
+"""Every recipe by name."""
+
+
+def make(
+    name: str, data_dir: str | os.PathLike[str] | None = None, **arguments: Any
+) -> source.Dataset:
+    """The data set of a recipe.
+
+    Args:
+        name: a key of `RECIPES`.
+        data_dir: where prepared sets are; default `$TFDS_DATA_DIR`, else
+            `~/tensorflow_datasets`.
+        **arguments: of the recipe.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: an unknown recipe or argument, or a wrong one.
+        FileNotFoundError: a set that it needs is not prepared; the text holds the
+            command that prepares it.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is not None and "data_dir" in inspect.signature(recipe).parameters:
+        arguments = {**arguments, "data_dir": data_dir}
+    return factories.make("recipe", RECIPES, name, arguments)
