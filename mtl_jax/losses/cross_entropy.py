@@ -222,8 +222,8 @@ def _sigmoid(
             bad, what = (labels != 0) & (labels != 1), "labels must be 0 or 1"
         missing = checks.left_out(labels, ignore, present, task)
         fix = (
-            f"{checks.where_missing(name, labels, ignore)} Map -1/+1 to 0/1; for more "
-            "than two classes use softmax_cross_entropy."
+            f"{checks.where_missing(name, labels, ignore)} Or map -1/+1 to 0/1; for "
+            "more than two classes use softmax_cross_entropy."
         )
         checks.refuse(labels, bad & ~missing, present, task, what, fix)
 
