@@ -46,8 +46,9 @@ def make(
         if p.default is p.empty and p.name not in arguments
     ]
     if missing:
-        hint = f"e.g. make({name!r}, {missing[0]}=…) or, on the command line, "
-        hint += f"--set {kind}.args.{missing[0]}=…"
+        hint = f"e.g. make({name!r}, {missing[0]}=…)"
+        if kind == "method":
+            hint += f" or, on the command line, --set method.args.{missing[0]}=…"
         if kind == "wrapper":
             hint = f'in settings {{"name": "{name}", "{missing[0]}": …}}'
         raise ValueError(

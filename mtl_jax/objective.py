@@ -177,7 +177,7 @@ def _group_losses(group: Group) -> TaskLosses:
 
     def one(output: Array, labels: Array, mask: Array) -> TaskLosses:
         values, weights = loss.per_example(output, labels)
-        kpi = losses.kpi_per_example(loss, output, labels, values)
+        kpi = losses.kpi_per_example(loss, output, labels, values, weights)
         return TaskLosses(
             jnp.sum(jnp.where(mask, values, 0)),
             jnp.sum(jnp.where(mask, weights, 0)),

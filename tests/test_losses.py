@@ -121,8 +121,23 @@ CASES = {
     "mse": (losses.mse(), (4, 1), 0.7),
     "mae": (losses.mae(), (4, 1), 0.7),
     "huber": (losses.huber(), (4, 1), 0.7),
+    "poisson": (losses.poisson(full=True), (4, 1), 2.0),
+    "ordinal": (losses.ordinal(), (4, 3), 1),
+    "cosine": (losses.cosine(), (4, 3), (0.6, 0.8, 0.1)),
 }
-BAD = {"softmax_cross_entropy": [-1, 3, 255]}
+BAD = {
+    "softmax_cross_entropy": [-1, 3, 255],
+    "ordinal": [-1, 4, 255],
+    "poisson": [-1.0, np.nan, np.inf],
+    "cosine": [np.nan, np.inf],
+}
+
+
+def labels_of(good, mask, bad):
+    """Good labels, and bad ones where masked, of the dtype of the bad."""
+    good = np.broadcast_to(good, (4, *np.shape(good)))
+    mask = np.reshape(mask, (4,) + (1,) * (good.ndim - 1))
+    return np.where(mask, good, bad).astype(np.asarray(bad).dtype)
 
 
 def test_cases_cover_every_loss():
@@ -135,9 +150,9 @@ def test_masked_labels_poison_neither_value_nor_gradient(name, sanitise):
     loss, shape, good = CASES[name]
     outputs = RNG.normal(size=shape).astype(np.float32)
     mask = np.array([True, False, True, False])
-    clean = np.full(4, good)
+    clean = labels_of(good, [True] * 4, np.asarray(good).flat[0])
     for bad in BAD.get(name, [np.nan, -1.0, np.inf]):
-        dirty = np.where(mask, clean, bad).astype(np.asarray(bad).dtype)
+        dirty = labels_of(good, mask, bad)
 
         def total(outputs, labels):
             if sanitise:
@@ -155,9 +170,8 @@ def test_masked_labels_poison_neither_value_nor_gradient(name, sanitise):
 def test_a_present_label_that_is_none_gives_nan(name):
     loss, shape, good = CASES[name]
     for bad in BAD.get(name, [np.nan]):
-        values, weights = loss.per_example(
-            jnp.zeros(shape), np.array([good] * 3 + [bad])
-        )
+        labels = labels_of(good, [True, True, True, False], bad)
+        values, weights = loss.per_example(jnp.zeros(shape), labels)
         np.testing.assert_array_equal(np.isnan(values), [False, False, False, True])
         assert np.isfinite(weights).all()
 
@@ -166,11 +180,12 @@ def test_a_present_label_that_is_none_gives_nan(name):
 def test_float32_from_bfloat16_outputs(name):
     loss, shape, good = CASES[name]
     outputs = jnp.asarray(RNG.normal(size=shape), jnp.bfloat16)
-    values, weights = loss.per_example(outputs, np.full(4, good))
-    expected, _ = loss.per_example(outputs.astype(jnp.float32), np.full(4, good))
+    labels = np.array([good] * 4)
+    values, weights = loss.per_example(outputs, labels)
+    expected, _ = loss.per_example(outputs.astype(jnp.float32), labels)
     assert values.dtype == weights.dtype == jnp.float32
     np.testing.assert_array_equal(values, expected)
-    grad = jax.grad(lambda o: loss.per_example(o, np.full(4, good))[0].sum())(outputs)
+    grad = jax.grad(lambda o: loss.per_example(o, labels)[0].sum())(outputs)
     assert grad.dtype == jnp.bfloat16
 
 
@@ -311,7 +326,8 @@ def test_float_class_labels_are_refused_while_tracing():
     [
         ("mes", {}, "unknown loss 'mes'. Did you mean 'mse'"),
         ("huber", {"dleta": 1}, "hyper-parameter of loss 'huber' 'dleta'.*delta"),
-        ("mse", {"delta": 1}, "Known: \\(none\\)"),
+        ("mse", {"delta": 1}, "Known: invalid"),
+        ("cosine", {"delta": 1}, "Known: \\(none\\)"),
         ("huber", {"delta": 0}, "delta must be above 0, but is 0"),
         ("softmax_cross_entropy", {"label_smoothing": 1.0}, r"\[0, 1\), but is 1.0"),
         ("sigmoid_cross_entropy", {"label_smoothing": -0.1}, "but is -0.1"),

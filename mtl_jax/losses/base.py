@@ -19,8 +19,9 @@ class Loss(NamedTuple):
     name: str
     per_example: Callable[[Array, Array], tuple[Array, Array]]
     """`(outputs [B, ...], labels [B, ...]) -> (values [B], weights [B])`, float32.
-    A label that is no label (NaN, out of range) makes that value NaN, but never the
-    gradient of `jnp.where(mask, values, 0)`."""
+    Both are means over the positions of an example, to which a position without a
+    label gives 0. A label that is no label (NaN, out of range) makes that value NaN,
+    but never the gradient of `jnp.where(mask, values, 0)`."""
     check_labels: Callable[..., None]
     """`(labels, mask | None, *, task, num_outputs | None)`: NumPy arrays, on the
     host."""
@@ -53,7 +54,9 @@ def safe_labels(labels: Array, mask: Array | None) -> Array:
     return jnp.where(mask, labels, jnp.zeros((), labels.dtype))
 
 
-def kpi_per_example(loss: Loss, outputs: Array, labels: Array, values: Array) -> Array:
+def kpi_per_example(
+    loss: Loss, outputs: Array, labels: Array, values: Array, weights: Array
+) -> Array:
     """A performance indicator in [0, 1], larger is better, for methods that ask.
 
     The hits of a classification, else `exp(−loss)`.
@@ -62,16 +65,57 @@ def kpi_per_example(loss: Loss, outputs: Array, labels: Array, values: Array) ->
         loss: of the task.
         outputs: `[B, ...]`.
         labels: `[B, ...]`.
-        values: `[B]`, the loss of each example.
+        values: `[B]`, of `loss.per_example`.
+        weights: `[B]`, likewise.
 
     Returns:
         `[B]` float32.
     """
     if loss.hits is not None:
         return loss.hits(outputs, labels)
-    return jnp.exp(-jnp.maximum(values, 0))
+    # An example whose positions have no label at all has value and weight 0.
+    return jnp.exp(-jnp.maximum(values / jnp.where(weights > 0, weights, 1), 0))
 
 
 def mean_per_example(values: Array) -> Array:
     """The mean over all axes but the first: `[B, ...]` to `[B]`."""
     return values.reshape(values.shape[0], -1).mean(1)
+
+
+def present(labels: Array, ignore: float | None) -> Array:
+    """Where a label is one, `[B, ...]` bool: not the one that stands for none."""
+    unsigned = jnp.issubdtype(labels.dtype, jnp.unsignedinteger)
+    if ignore is None or (unsigned and ignore < 0):  # JAX reads uint8(-1) as 255
+        return jnp.ones(labels.shape, bool)
+    return labels != ignore
+
+
+def over_positions(
+    values: Array, weights: Array, present: Array
+) -> tuple[Array, Array]:
+    """What a loss returns: means over all positions, to which absent ones give 0.
+
+    Args:
+        values: `[B, ...]`.
+        weights: `[B, ...]`.
+        present: `[B, ...]` bool, where there is a label.
+
+    Returns:
+        `(values [B], weights [B])`, whose sums divide to the mean over the labels.
+
+    Example:
+        >>> values = jnp.array([[2.0, 4.0], [3.0, 9.0]])
+        >>> labelled = present(jnp.array([[1, 1], [1, -1]]), -1)
+        >>> sums = over_positions(values, jnp.ones((2, 2)), labelled)
+        >>> print(sums[0].sum() / sums[1].sum())
+        3.0
+    """
+    values, weights = jnp.where(present, values, 0), jnp.where(present, weights, 0)
+    return mean_per_example(values), mean_per_example(weights)
+
+
+def share_per_example(right: Array, present: Array) -> Array:
+    """The share of the present positions that are right: `[B, ...]` bool to `[B]`."""
+    share = mean_per_example((right & present).astype(jnp.float32))
+    most = mean_per_example(present.astype(jnp.float32))
+    return share / jnp.where(most > 0, most, 1)

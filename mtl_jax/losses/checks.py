@@ -75,6 +75,19 @@ def check_smoothing(name: str, smoothing: float) -> None:
         )
 
 
+def check_ignore(name: str, ignore: int | None) -> None:
+    """Raise `ValueError` unless the label to ignore is a negative integer or None."""
+    if ignore is None:
+        return
+    whole = isinstance(ignore, int | np.integer) and not isinstance(ignore, bool)
+    if not (whole and ignore < 0):
+        raise ValueError(
+            f"loss {name!r}: ignore must be a negative integer, for the metrics leave "
+            f"out negative labels alone, but is {ignore!r}. Relabel what is missing: "
+            f"np.where(labels == {ignore!r}, -1, labels.astype(np.int32)), ignore=-1."
+        )
+
+
 def check_integer(name: str, dtype: Any, task: str | None) -> None:
     """Raise `ValueError` for labels that are no classes; booleans are."""
     if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.bool_)):
@@ -124,6 +137,43 @@ def present_labels(labels: Any, mask: Any, task: str) -> tuple[np.ndarray, np.nd
             "examples. Leave the task out, or see that True marks a present label."
         )
     return labels, mask
+
+
+def left_out(
+    labels: np.ndarray, value: float | None, present: np.ndarray, task: str
+) -> np.ndarray:
+    """Where labels are the value that says that there is none, `[B, ...]` bool.
+
+    Args:
+        labels: `[B, ...]`.
+        value: the label that is none; None where every label is one.
+        present: which examples have a label, `[B]` bool.
+        task: name of the task.
+
+    Raises:
+        ValueError: no label is left.
+    """
+    if value is None:
+        return np.zeros(labels.shape, bool)
+    out = np.asarray(labels == value)
+    if out[present].all():
+        raise ValueError(
+            f"task {task!r} has no label at all: every present label is {value}, which "
+            "its loss leaves out. Leave the task out, or look at how labels are read."
+        )
+    return out
+
+
+def where_missing(name: str, labels: np.ndarray, ignore: int | None) -> str:
+    """The advice for labels that may stand for missing ones."""
+    if ignore is not None:
+        return f"What is missing has to be {ignore}, or marked in the mask."
+    if labels.ndim == 1:
+        return "Mark missing labels in the mask."
+    return (
+        "Mark examples without a label in the mask; where parts of a label are "
+        f"missing, make them -1 and use {name}(ignore=-1)."
+    )
 
 
 def refuse(

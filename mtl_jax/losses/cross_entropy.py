@@ -15,7 +15,9 @@ from mtl_jax.typing import Array
 
 
 def softmax_cross_entropy(
-    class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore: int | None = None,
 ) -> Loss:
     """Cross entropy of exclusive classes, with PyTorch's class weights and smoothing.
 
@@ -24,17 +26,21 @@ def softmax_cross_entropy(
         value  = -(1 - s) w[y] log p[y] - s/C sum_c w[c] log p[c]
         weight = w[y]
 
-    Labels with further axes (one class a pixel or token) are averaged per example.
+    Labels with further axes (one class a pixel or token) are averaged per example. With
+    `ignore`, a position of that label has value and weight 0, so that the loss of a
+    batch is the mean over the others.
 
     Args:
         class_weights: `[C]`, non-negative; None for 1.
         label_smoothing: `s`, in [0, 1).
+        ignore: the negative label, -1 say, of padded or unlabelled positions; None
+            where each has a class.
 
     Returns:
         A `Loss` for outputs `[B, ..., C]` and integer labels `[B, ...]`.
 
     Raises:
-        ValueError: For a weight or a smoothing out of range.
+        ValueError: For a weight or a smoothing out of range, or a class to ignore.
 
     Example:
         >>> loss = softmax_cross_entropy(class_weights=[1.0, 3.0])
@@ -49,14 +55,18 @@ def softmax_cross_entropy(
     name = "softmax_cross_entropy"
     table = checks.class_weights_table(name, class_weights)
     checks.check_smoothing(name, label_smoothing)
+    checks.check_ignore(name, ignore)
     weights = None if table is None else tuple(table.tolist())
-    return _softmax(name, weights, float(label_smoothing))
+    return _softmax(name, weights, float(label_smoothing), ignore)
 
 
 # Equal arguments give the same loss: tasks of one loss are computed together.
 @functools.cache
 def _softmax(
-    name: str, class_weights: tuple[float, ...] | None, label_smoothing: float
+    name: str,
+    class_weights: tuple[float, ...] | None,
+    label_smoothing: float,
+    ignore: int | None,
 ) -> Loss:
     table = None if class_weights is None else np.asarray(class_weights, np.float32)
 
@@ -87,7 +97,7 @@ def _softmax(
         outputs, labels = jnp.asarray(outputs, jnp.float32), jnp.asarray(labels)
         check_outputs(outputs.shape, labels.shape, task=None)
         checks.check_integer(name, labels.dtype, task=None)
-        labels = labels.astype(jnp.int32)
+        labels, present = labels.astype(jnp.int32), base.present(labels, ignore)
         known = (labels >= 0) & (labels < outputs.shape[-1])
         labels = jnp.where(known, labels, 0)
         ones = jnp.ones(outputs.shape[-1], jnp.float32)
@@ -102,7 +112,7 @@ def _softmax(
             )
             values = (1 - label_smoothing) * values + label_smoothing * smooth
         values = jnp.where(known, values, jnp.nan)
-        return base.mean_per_example(values), base.mean_per_example(weights)
+        return base.over_positions(values, weights, present)
 
     def check_labels(
         labels: Any, mask: Any, *, task: str, num_outputs: int | None
@@ -110,23 +120,27 @@ def _softmax(
         labels, present = checks.present_labels(labels, mask, task)
         checks.check_integer(name, labels.dtype, task=task)
         top = np.inf if num_outputs is None else num_outputs
-        fix = "Mark missing labels in the mask."
-        if labels[present].min() >= 1 and labels[present].max() == top:
+        missing = checks.left_out(labels, ignore, present, task)
+        found = labels[present][~missing[present]]
+        fix = checks.where_missing(name, labels, ignore)
+        if found.min() >= 1 and found.max() == top:
             fix = "If the classes count from 1, subtract 1."
-        bad = (labels < 0) | (labels >= top)
+        bad = ((labels < 0) | (labels >= top)) & ~missing
         checks.refuse(
             labels, bad, present, task, f"classes must lie in [0, {top})", fix
         )
 
     def hits(outputs: Array, labels: Array) -> Array:
         right = jnp.argmax(outputs, axis=-1) == labels
-        return base.mean_per_example(right.astype(jnp.float32))
+        return base.share_per_example(right, base.present(labels, ignore))
 
     return Loss(name, per_example, check_labels, check_outputs, hits)
 
 
 def sigmoid_cross_entropy(
-    class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore: int | None = None,
 ) -> Loss:
     """Cross entropy of a yes-or-no question, or of several (multi-label).
 
@@ -136,18 +150,21 @@ def sigmoid_cross_entropy(
         weight = w1 y + w0 (1 - y)
 
     which is `softmax_cross_entropy` of the two logits `(0, output)`. Further axes of
-    the labels are averaged per example.
+    the labels are averaged per example. With `ignore`, an answer of that label has
+    value and weight 0, so that the loss of a batch is the mean over the others.
 
     Args:
         class_weights: `(w0, w1)`, the weights of negatives and positives.
         label_smoothing: `s`, in [0, 1).
+        ignore: the negative label, -1 say, of a question without an answer; None
+            where each has one.
 
     Returns:
         A `Loss` for outputs `[B]` or `[B, 1]` and labels `[B]`, or both `[B, K]`.
         Labels are 0 and 1; floating labels may be probabilities.
 
     Raises:
-        ValueError: For a weight or a smoothing out of range.
+        ValueError: For a weight or a smoothing out of range, or an answer to ignore.
 
     Example:
         >>> loss = sigmoid_cross_entropy()
@@ -158,13 +175,18 @@ def sigmoid_cross_entropy(
     name = "sigmoid_cross_entropy"
     table = checks.class_weights_table(name, class_weights, length=2)
     checks.check_smoothing(name, label_smoothing)
+    checks.check_ignore(name, ignore)
     negative, positive = (1.0, 1.0) if table is None else map(float, table)
-    return _sigmoid(name, negative, positive, float(label_smoothing))
+    return _sigmoid(name, negative, positive, float(label_smoothing), ignore)
 
 
 @functools.cache
 def _sigmoid(
-    name: str, negative: float, positive: float, label_smoothing: float
+    name: str,
+    negative: float,
+    positive: float,
+    label_smoothing: float,
+    ignore: int | None,
 ) -> Loss:
     def advice(output: Shape, label: Shape) -> str:
         text = checks.elementwise_advice(output, label)
@@ -177,7 +199,8 @@ def _sigmoid(
     def per_example(outputs: Array, labels: Array) -> tuple[Array, Array]:
         outputs, labels = jnp.asarray(outputs, jnp.float32), jnp.asarray(labels)
         check_outputs(outputs.shape, labels.shape, task=None)
-        outputs, labels = outputs.reshape(labels.shape), labels.astype(jnp.float32)
+        outputs, present = outputs.reshape(labels.shape), base.present(labels, ignore)
+        labels = labels.astype(jnp.float32)
         known = (labels >= 0) & (labels <= 1)
         labels = jnp.where(known, labels, 0)
         weights = positive * labels + negative * (1 - labels)
@@ -186,7 +209,7 @@ def _sigmoid(
         yes, no = bce(outputs, jnp.ones(())), bce(outputs, jnp.zeros(()))
         values = positive * target * yes + negative * (1 - target) * no
         values = jnp.where(known, values, jnp.nan)
-        return base.mean_per_example(values), base.mean_per_example(weights)
+        return base.over_positions(values, weights, present)
 
     def check_labels(
         labels: Any, mask: Any, *, task: str, num_outputs: int | None
@@ -197,15 +220,16 @@ def _sigmoid(
             bad, what = ~((labels >= 0) & (labels <= 1)), "labels must lie in [0, 1]"
         else:
             bad, what = (labels != 0) & (labels != 1), "labels must be 0 or 1"
+        missing = checks.left_out(labels, ignore, present, task)
         fix = (
-            "Mark missing labels in the mask; map -1/+1 to 0/1; for more than two "
-            "classes use softmax_cross_entropy."
+            f"{checks.where_missing(name, labels, ignore)} Or map -1/+1 to 0/1; for "
+            "more than two classes use softmax_cross_entropy."
         )
-        checks.refuse(labels, bad, present, task, what, fix)
+        checks.refuse(labels, bad & ~missing, present, task, what, fix)
 
     def hits(outputs: Array, labels: Array) -> Array:
         outputs = jnp.asarray(outputs).reshape(labels.shape)
         right = (outputs > 0) == (labels > 0.5)
-        return base.mean_per_example(right.astype(jnp.float32))
+        return base.share_per_example(right, base.present(labels, ignore))
 
     return Loss(name, per_example, check_labels, check_outputs, hits)

@@ -5,7 +5,10 @@ from typing import Any
 
 from mtl_jax import factories
 from mtl_jax.losses.base import Loss
+from mtl_jax.losses.count import poisson
 from mtl_jax.losses.cross_entropy import sigmoid_cross_entropy, softmax_cross_entropy
+from mtl_jax.losses.direction import cosine
+from mtl_jax.losses.ordinal import ordinal
 from mtl_jax.losses.regression import huber, mae, mse
 
 LOSSES: dict[str, Callable[..., Loss]] = {
@@ -14,6 +17,9 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "mse": mse,
     "mae": mae,
     "huber": huber,
+    "poisson": poisson,
+    "ordinal": ordinal,
+    "cosine": cosine,
 }
 
 

@@ -10,6 +10,9 @@ outputs             labels           kind
 `[B, ..., 1]`       `[B, ...]`       binary at every position
 `[B, K]`            `[B, K]`         multi-label, `K` yes-or-no columns
 ==================  ===============  ===========================================
+
+Negative labels are none: padded tokens, pixels of no class, questions without an
+answer. They are left out, as masked examples are.
 """
 
 from typing import NamedTuple
@@ -30,9 +33,9 @@ class Rows(NamedTuple):
     outputs: Array
     """`[n, C]` logits; `C = 1` if binary."""
     labels: Array
-    """`[n]` int32 if multiclass, else `[n, C]` bool. 0 where masked."""
+    """`[n]` int32 if multiclass, else `[n, C]` bool. 0 where there is none."""
     mask: Array
-    """`[n]` bool."""
+    """`[n, C]` bool, where there is a label; `[n, 1]` if multiclass."""
 
 
 def rows(outputs: Array, labels: Array, mask: Array) -> Rows:
@@ -40,7 +43,8 @@ def rows(outputs: Array, labels: Array, mask: Array) -> Rows:
 
     Args:
         outputs: Logits, `[B, ...]` as in the table of this module.
-        labels: `[B, ...]`; classes, or 0 and 1. May be anything where masked.
+        labels: `[B, ...]`; classes, or 0 and 1. Negative where there is none; may be
+            anything where masked.
         mask: `[B]` bool.
 
     Returns:
@@ -66,7 +70,8 @@ def rows(outputs: Array, labels: Array, mask: Array) -> Rows:
         )
     columns = outputs.shape == labels.shape and outputs.ndim == 2
     labels, keep = base.flatten(labels, mask, columns)
-    labels = jnp.where(keep[:, None], labels, 0)
+    keep = keep[:, None] & (labels >= 0)
+    labels = jnp.where(keep, labels, 0)
     if classes > 1:
         outputs = outputs.reshape(-1, classes)
         return Rows("multiclass", outputs, labels[:, 0].astype(jnp.int32), keep)
@@ -98,10 +103,9 @@ def accuracy() -> base.Metric:
             right = (found.outputs.argmax(-1) == found.labels)[:, None]
         else:
             right = (found.outputs > 0) == found.labels
-        mask = found.mask[:, None]
         return {
-            "right": (right & mask).sum(dtype=jnp.int32),
-            "count": mask.sum(dtype=jnp.int32) * right.shape[1],
+            "right": (right & found.mask).sum(dtype=jnp.int32),
+            "count": found.mask.sum(dtype=jnp.int32),
         }
 
     def compute(state: dict[str, Array]) -> float:
@@ -147,7 +151,7 @@ def f1(average: str = "macro") -> base.Metric:
 
     def update(outputs: Array, labels: Array, mask: Array) -> dict[str, Array]:
         found = rows(outputs, labels, mask)
-        state = _counts(found)
+        state = counts(found)
         classes = state["seen"].shape[0]
         if average == "binary" and (classes != 2 or found.kind == "multilabel"):
             raise ValueError(
@@ -157,8 +161,8 @@ def f1(average: str = "macro") -> base.Metric:
         return state
 
     def compute(state: dict[str, Array]) -> float:
-        counts = {name: base.widen(count) for name, count in state.items()}
-        seen, each = counts["seen"] > 0, _f1(counts)
+        total = {name: base.widen(count) for name, count in state.items()}
+        seen, each = total["seen"] > 0, _f1(total)
         if not seen.any():
             return float("nan")
         if average == "binary":
@@ -166,8 +170,8 @@ def f1(average: str = "macro") -> base.Metric:
         if average == "macro":
             return float(each[seen].mean())
         if average == "micro":
-            return float(_f1({name: count.sum() for name, count in counts.items()}))
-        weights = counts["actual"]
+            return float(_f1({name: count.sum() for name, count in total.items()}))
+        weights = total["actual"]
         return float((weights * each).sum() / max(weights.sum(), 1))
 
     name = "f1" if average == "macro" else f"f1_{average}"
@@ -190,20 +194,20 @@ def f1_per_class() -> base.Metric:
     """
 
     def update(outputs: Array, labels: Array, mask: Array) -> dict[str, Array]:
-        return _counts(rows(outputs, labels, mask))
+        return counts(rows(outputs, labels, mask))
 
     def compute(state: dict[str, Array]) -> dict[str, float]:
-        counts = {name: base.widen(count) for name, count in state.items()}
-        each = _f1(counts) if counts["seen"].any() else counts["seen"] * np.nan
+        total = {name: base.widen(count) for name, count in state.items()}
+        each = _f1(total) if total["seen"].any() else total["seen"] * np.nan
         return {str(index): float(value) for index, value in enumerate(each)}
 
     return base.Metric("f1_per_class", True, update, base.add, compute)
 
 
-def _counts(found: Rows) -> dict[str, Array]:
+def counts(found: Rows) -> dict[str, Array]:
     """Per class `[C]` int32: true positives, predictions, labels, and `seen`, which
     is above 0 for the classes that a macro average counts."""
-    keep = found.mask[:, None].astype(jnp.int32)
+    keep = found.mask.astype(jnp.int32)
     if found.kind == "multilabel":
         predicted, labels = found.outputs > 0, found.labels
         return {

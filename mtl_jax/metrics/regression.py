@@ -27,11 +27,11 @@ def mae() -> base.Metric:
     """
 
     def update(outputs: Array, labels: Array, mask: Array) -> dict[str, Array]:
-        outputs, labels, keep = _columns(outputs, labels, mask)
+        outputs, labels, keep = columns(outputs, labels, mask)
         return {"total": jnp.abs(outputs - labels).sum(0), "count": keep.sum(0)}
 
     def compute(state: dict[str, Array]) -> float:
-        return _average(base.widen(state["total"]), base.widen(state["count"]))
+        return average(base.widen(state["total"]), base.widen(state["count"]))
 
     return base.Metric("mae", False, update, base.add, compute)
 
@@ -51,13 +51,13 @@ def rmse() -> base.Metric:
     """
 
     def update(outputs: Array, labels: Array, mask: Array) -> dict[str, Array]:
-        outputs, labels, keep = _columns(outputs, labels, mask)
+        outputs, labels, keep = columns(outputs, labels, mask)
         return {"total": ((outputs - labels) ** 2).sum(0), "count": keep.sum(0)}
 
     def compute(state: dict[str, Array]) -> float:
         count = base.widen(state["count"])
         mean = base.widen(state["total"]) / np.maximum(count, 1)
-        return _average(np.sqrt(mean) * count, count)
+        return average(np.sqrt(mean) * count, count)
 
     return base.Metric("rmse", False, update, base.add, compute)
 
@@ -89,7 +89,7 @@ def r2() -> base.Metric:
     """
 
     def update(outputs: Array, labels: Array, mask: Array) -> dict[str, Array]:
-        outputs, labels, keep = _columns(outputs, labels, mask)
+        outputs, labels, keep = columns(outputs, labels, mask)
         count = keep.sum(0)
         divisor = jnp.maximum(count, 1)
         shift = labels.sum(0) / divisor  # 0 where masked
@@ -131,24 +131,50 @@ def r2() -> base.Metric:
     return base.Metric("r2", True, update, merge, compute)
 
 
-def _columns(outputs: Array, labels: Array, mask: Array) -> tuple[Array, Array, Array]:
-    """`(outputs, labels, mask)`, each `[n, K]`; 0 where masked, float32 or wider."""
+def columns(
+    outputs: Array, labels: Array, mask: Array, present: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Brings outputs and labels to columns, one a target.
+
+    Args:
+        outputs: `[B, ...]` as the labels, or with a last axis of 1.
+        labels: `[B, ...]`; may be anything where there is none.
+        mask: `[B]` bool.
+        present: `[B, ...]` bool, where there is a label; None for wherever the mask
+            says.
+
+    Returns:
+        `(outputs, labels, present)`, each `[n, K]`; 0 where there is no label, float32
+        or wider, and int32.
+
+    Raises:
+        ValueError: If the two shapes do not fit.
+
+    Example:
+        >>> labels, mask = jnp.array([[3.0], [-1.0]]), jnp.array([True, True])
+        >>> outputs, _, here = columns(jnp.ones((2, 1)), labels, mask, labels >= 0)
+        >>> outputs.tolist(), here.tolist()
+        ([[1.0], [0.0]], [[1], [0]])
+    """
     outputs, labels = jnp.asarray(outputs), jnp.asarray(labels)
     if outputs.shape not in (labels.shape, (*labels.shape, 1)):
         raise ValueError(
             f"outputs of shape {outputs.shape} fit no labels of shape {labels.shape}. "
             "Give [B] or [B, 1] with [B], or [B, K] with [B, K]."
         )
-    columns = outputs.shape == labels.shape and labels.ndim == 2
+    of_columns = outputs.shape == labels.shape and labels.ndim == 2
     dtype = jnp.promote_types(outputs.dtype, jnp.float32)
-    labels, keep = base.flatten(labels.astype(dtype), mask, columns)
+    labels, keep = base.flatten(labels.astype(dtype), mask, of_columns)
     outputs = outputs.astype(dtype).reshape(labels.shape)
-    present = jnp.broadcast_to(keep[:, None], labels.shape)
-    outputs, labels = jnp.where(present, outputs, 0), jnp.where(present, labels, 0)
-    return outputs, labels, present.astype(jnp.int32)
+    here = jnp.broadcast_to(keep[:, None], labels.shape)
+    if present is not None:
+        here = here & present.reshape(labels.shape)
+    outputs, labels = jnp.where(here, outputs, 0), jnp.where(here, labels, 0)
+    return outputs, labels, here.astype(jnp.int32)
 
 
-def _average(total: np.ndarray, count: np.ndarray) -> float:
+def average(total: np.ndarray, count: np.ndarray) -> float:
+    """The mean over the columns of `total / count`; NaN where one is empty."""
     if not count.all() or not count.size:
         return float("nan")
     return float((total / count).mean())

@@ -162,8 +162,8 @@ def decide(task: tasks.Task, outputs: np.ndarray) -> dict[str, np.ndarray]:
         outputs: `[N, ...]`, of its head.
 
     Returns:
-        `prediction`: classes, 0 or 1, or values; and `probability` where the loss is a
-        cross-entropy.
+        `prediction`: classes, 0 or 1, levels, rates, unit vectors, or values; and
+        `probability` where the loss is a cross-entropy of classes.
 
     Example:
         >>> found = decide(tasks.binary("spam"), np.array([[0.0], [2.0]]))
@@ -175,7 +175,14 @@ def decide(task: tasks.Task, outputs: np.ndarray) -> dict[str, np.ndarray]:
         shifted = np.exp(outputs - outputs.max(-1, keepdims=True))
         probability = shifted / shifted.sum(-1, keepdims=True)
         return {"prediction": outputs.argmax(-1), "probability": probability}
-    flat = outputs[..., 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+    if task.loss.name == "ordinal":
+        return {"prediction": (outputs > 0).sum(-1)}
+    if task.loss.name == "cosine":
+        length = np.linalg.norm(outputs, axis=-1, keepdims=True)
+        return {"prediction": outputs / np.where(length > 0, length, 1)}
+    flat = outputs[..., 0] if outputs.ndim > 1 and outputs.shape[-1] == 1 else outputs
+    if task.loss.name == "poisson":
+        return {"prediction": np.exp(flat, dtype=np.float64)}
     if task.loss.name == "sigmoid_cross_entropy":
         probability = np.asarray(jax.nn.sigmoid(flat))
         return {"prediction": (flat > 0).astype(np.int64), "probability": probability}

@@ -97,7 +97,11 @@ def test_the_kpi_is_the_accuracy_or_the_likelihood(masked, devices):
 
 def test_a_loss_that_only_knows_itself_tells_the_likelihood():
     values = jnp.array([0.0, 1.0, 50.0])
-    found = losses.kpi_per_example(losses.mse(), values, values, values)
+    ones = jnp.ones(3)
+    found = losses.kpi_per_example(losses.mse(), values, values, values, ones)
+    np.testing.assert_allclose(found, np.exp(-np.asarray(values)), rtol=1e-6)
+    # Of an example with labels at a quarter of its positions: their mean.
+    found = losses.kpi_per_example(losses.mse(), values, values, values / 4, ones / 4)
     np.testing.assert_allclose(found, np.exp(-np.asarray(values)), rtol=1e-6)
 
 

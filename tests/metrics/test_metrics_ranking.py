@@ -131,7 +131,7 @@ def test_many_states_merge_in_order_and_in_time():
     scores = (RNG.normal(size=20_000) + labels).astype(np.float32)
     states = (
         {"scores": scores[i : i + 1, None], "positive": labels[i : i + 1, None] > 0}
-        | {"mask": np.ones(1, bool)}
+        | {"mask": np.ones((1, 1), bool)}
         for i in range(20_000)
     )
     expected = sk.roc_auc_score(labels, scores)

@@ -154,10 +154,26 @@ def test_shapes_that_would_broadcast_are_refused(name):
 
 
 def test_direction_and_names():
-    found = {name: metrics.make(name).higher_is_better for name in metrics.METRICS}
-    lower = {name for name, higher in found.items() if not higher}
-    assert lower == {"mae", "rmse"}
-    assert all(metrics.make(name).name == name for name in metrics.METRICS)
+    tags = ("O", "B-PER", "I-PER")
+    found = {
+        name: metrics.make(name, **({"labels": tags} if "span" in name else {}))
+        for name in metrics.METRICS
+    }
+    lower = {name for name, metric in found.items() if not metric.higher_is_better}
+    assert lower == {
+        "mae",
+        "rmse",
+        "level_mae",
+        "poisson_deviance",
+        "count_mae",
+        "count_rmse",
+        "abs_error",
+        "rel_error",
+        "angular_error",
+        "angular_median",
+    }
+    assert found.pop("angular_within").name == "angular_within_11.25"
+    assert all(metric.name == name for name, metric in found.items())
 
 
 def test_unknown_names_are_explained():
@@ -165,3 +181,5 @@ def test_unknown_names_are_explained():
         metrics.make("rsme")
     with pytest.raises(ValueError, match=r"of metric 'f1' 'avg'.*Known: average"):
         metrics.make("f1", avg="macro")
+    with pytest.raises(ValueError, match=r"'span_f1' needs .*make\('span_f1', labels"):
+        metrics.make("span_f1")

@@ -1,4 +1,4 @@
-"""Tasks: a name, a loss, metrics, and what the labels must look like."""
+"""A task: a name, a loss, metrics, and what the labels must look like."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax import losses, metrics
 from mtl_jax.errors import unknown_name
 from mtl_jax.losses import Loss
 from mtl_jax.metrics import Metric
@@ -64,84 +63,6 @@ class Task:
     def label_name(self) -> str:
         """The name of the labels in the data."""
         return self.label or self.name
-
-
-# The same objects for all tasks: those of one metric are measured together.
-_CLASSES = (metrics.accuracy(), metrics.f1())
-_YES_OR_NO = (metrics.accuracy(), metrics.auc())
-_NUMBERS = (metrics.mae(), metrics.rmse(), metrics.r2())
-
-
-def classification(name: str, num_classes: int, **fields: Any) -> Task:
-    """A task of exclusive classes: softmax cross-entropy, accuracy, macro F1.
-
-    Args:
-        name: of the task.
-        num_classes: C; the head has outputs `[B, C]`, labels are integers below C.
-        **fields: other fields of `Task`.
-
-    Returns:
-        The task.
-
-    Example:
-        >>> classification("digit", 10).loss.name
-        'softmax_cross_entropy'
-    """
-    return Task(
-        name,
-        fields.pop("loss", losses.softmax_cross_entropy()),
-        fields.pop("metrics", _CLASSES),
-        num_outputs=num_classes,
-        **fields,
-    )
-
-
-def binary(name: str, **fields: Any) -> Task:
-    """A yes-or-no task: sigmoid cross-entropy, accuracy, AUC.
-
-    Args:
-        name: of the task; the head has outputs `[B, 1]` or `[B]`, labels are 0 or 1.
-        **fields: other fields of `Task`.
-
-    Returns:
-        The task.
-
-    Example:
-        >>> binary("spam").num_outputs
-        1
-    """
-    return Task(
-        name,
-        fields.pop("loss", losses.sigmoid_cross_entropy()),
-        fields.pop("metrics", _YES_OR_NO),
-        num_outputs=1,
-        **fields,
-    )
-
-
-def regression(name: str, num_outputs: int = 1, **fields: Any) -> Task:
-    """A task of real numbers: mean squared error, MAE, RMSE, R².
-
-    Args:
-        name: of the task.
-        num_outputs: K; the head has outputs `[B, K]`, labels are `[B, K]`, or `[B]`
-            where K is 1.
-        **fields: other fields of `Task`.
-
-    Returns:
-        The task.
-
-    Example:
-        >>> [m.name for m in regression("age").metrics]
-        ['mae', 'rmse', 'r2']
-    """
-    return Task(
-        name,
-        fields.pop("loss", losses.mse()),
-        fields.pop("metrics", _NUMBERS),
-        num_outputs=num_outputs,
-        **fields,
-    )
 
 
 def main_tasks(tasks: Sequence[Task]) -> list[Task]:
@@ -212,8 +133,10 @@ def check_outputs(
             was declared with: a class without a logit would make every loss NaN.
     """
     task.loss.check_outputs(output_shape, label_shape, task=task.name)
-    if task.num_outputs is None or len(output_shape) == len(label_shape):
+    if task.num_outputs is None:
         return
+    if task.num_outputs == 1 and len(output_shape) == len(label_shape):
+        return  # their last axis may be anything
     if output_shape[-1] != task.num_outputs:
         raise ValueError(
             f"task {task.name!r} was declared with num_outputs={task.num_outputs}, but "
