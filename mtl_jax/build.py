@@ -1,6 +1,5 @@
 """From settings to the objects that `fit` takes."""
 
-import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ from mtl_jax import data, losses, metrics, models, tasks, weighting
 from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
-TRUNKS: dict[str, Any] = {"mlp": models.MLP}
 _KINDS = {"binary": tasks.binary, "regression": tasks.regression}
 
 
@@ -94,19 +92,19 @@ def build_model(
     config: settings.ModelConfig, task_list: tuple[tasks.Task, ...]
 ) -> models.Model:
     """A hard-sharing model with a head for each task."""
-    if config.trunk not in TRUNKS:
-        raise unknown_name("trunk", config.trunk, TRUNKS)
-    trunk_class = TRUNKS[config.trunk]
-    known = [f.name for f in dataclasses.fields(trunk_class) if f.name not in _LINEN]
+    if config.trunk not in models.TRUNKS:
+        raise unknown_name("trunk", config.trunk, models.TRUNKS)
+    trunk = models.TRUNKS[config.trunk]
+    known = [name for name in _parameters(trunk) if name not in _LINEN]
     for name in config.trunk_args:
         if name not in known:
             raise unknown_name(f"argument of trunk {config.trunk!r}", name, known)
     arguments: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v
-        for k, v in _typed(trunk_class, config.trunk_args, "model.trunk_args").items()
+        for k, v in _typed(trunk, config.trunk_args, "model.trunk_args").items()
     }
     heads = {t.name: _head(config.head_features, t.num_outputs or 1) for t in task_list}
-    model = models.from_linen(models.HardSharing(trunk_class(**arguments), heads))
+    model = models.from_linen(models.HardSharing(trunk(**arguments), heads))
     return models.in_dtype(model, config.dtype)
 
 
