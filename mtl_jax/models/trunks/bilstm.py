@@ -89,11 +89,11 @@ class BiLSTM(nn.Module):
 
     def _read(self, x: Array, lengths: Array, reverse: bool, name: str) -> Array:
         """The outputs of one direction `[B, L, hidden]`, in the order of the text."""
-        cell = nn.OptimizedLSTMCell(self.hidden, dtype=self.dtype)
+        cell = nn.OptimizedLSTMCell(self.hidden, dtype=self.dtype, name=name)
         zeros = jnp.zeros(
             (x.shape[0], self.hidden), jnp.promote_types(x.dtype, jnp.float32)
         )
-        rnn = nn.RNN(cell, reverse=reverse, keep_order=True, name=name)
+        rnn = nn.RNN(cell, reverse=reverse, keep_order=True)
         outputs: Any = rnn(x, initial_carry=(zeros, zeros), seq_lengths=lengths)
         return outputs
 

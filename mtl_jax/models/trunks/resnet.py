@@ -27,7 +27,7 @@ class ResNet(nn.Module):
             times the width at its end).
         width: of the first stage.
         norm: "batch", or "group": groups of channels of each example alone, 32 of them
-            where the width allows it; for small batches.
+            where the width allows it, of two channels or more; for small batches.
         stem: "imagenet": a 7x7 convolution of stride 2 and 3x3 max pooling, for images
             of some 200 pixels; "small": one 3x3 convolution, for images of some 32.
         input_scale: images are multiplied by it, so that `1 / 255` takes raw ones.
@@ -146,7 +146,10 @@ class _Layers:
         """The normalisation of that kind."""
         if self.kind == "batch":
             return nn.BatchNorm(not self.train, momentum=0.9, dtype=self.dtype)(x)
-        groups = math.gcd(32, x.shape[-1])
+        # A group of one channel and one place would be normalised to zero.
+        channels = x.shape[-1]
+        groups = math.gcd(32, channels)
+        groups = groups // 2 if groups == channels > 1 else groups
         return nn.GroupNorm(groups, epsilon=1e-5, dtype=self.dtype)(x)
 
     def around(self, x: Array, width: int, stride: int) -> Array:

@@ -7,11 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from mtl_jax.models.base import FROZEN
 from mtl_jax.models.trunks import inputs as accepted
 from mtl_jax.typing import Array, PyTree
-
-FROZEN = "frozen"
-"""The collection of vectors that stay as they are."""
 
 
 class Vectors:
