@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 from mtl_jax.stacked import Stacked
 from mtl_jax.typing import PyTree
 
+FROZEN = "frozen"
+"""The collection of what a model holds and never changes, e.g. pretrained vectors: no
+parameters, and equal on all devices."""
+
 
 class Variables(NamedTuple):
     """The initial variables of a model."""

@@ -14,8 +14,9 @@ class HardSharing(nn.Module):
     """A shared trunk whose representation every head reads.
 
     Attributes:
-        trunk: module with `__call__(inputs [B, ...]) -> representation [B, D]`; it may
-            also take `train`, for dropout and BatchNorm.
+        trunk: module with `__call__(inputs [B, ...]) -> representation [B, D]`, which
+            may be of any shape `[B, ...]` and a dict of such, and so may the inputs; it
+            may also take `train`, for dropout and BatchNorm.
         heads: task name to module with `__call__(representation) -> outputs`, with or
             without `train`; their order is of no importance.
 

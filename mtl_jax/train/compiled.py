@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax import engine
+from mtl_jax.models.base import FROZEN
 from mtl_jax.train import commit
 from mtl_jax.train.state import Totals, TrainState
 from mtl_jax.typing import Array, Batch, PyTree
@@ -192,12 +193,15 @@ def _average(collections: PyTree, axis_name: str | None) -> PyTree:
     """Equal mutable state on all devices, whatever the model did."""
     if axis_name is None:
         return collections
-    return jax.tree.map(
-        lambda a: (
-            jax.lax.pmean(a, axis_name) if jnp.issubdtype(a.dtype, jnp.inexact) else a
-        ),
-        collections,
-    )
+
+    def one(path: Any, leaf: Array) -> Array:
+        # Frozen variables are equal; a mean could move them by a rounding a step.
+        frozen = any(getattr(part, "key", None) == FROZEN for part in path[:2])
+        if frozen or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        return jax.lax.pmean(leaf, axis_name)
+
+    return jax.tree_util.tree_map_with_path(one, collections)
 
 
 def _add(totals: Totals, new: engine.Gradients, finite: Array) -> Totals:
