@@ -17,6 +17,7 @@ from mtl_jax import data, losses, metrics, models, tasks, weighting
 from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
+
 class Parts(NamedTuple):
     """What a run is made of, the data apart."""
 
@@ -210,9 +211,7 @@ def _typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]
     return result
 
 
-def _head(
-    config: settings.ModelConfig, task: tasks.Task, per_token: bool
-) -> nn.Module:
+def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn.Module:
     width = task.num_outputs or 1
     if config.trunk in models.TEXT_TRUNKS:
         reads: Any = "tokens" if per_token else "pooled"

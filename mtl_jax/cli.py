@@ -111,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("workdir")
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--split", help="predict a split of the run's data")
-    source.add_argument("--input", help="a .npz file with an array 'inputs' [N, ...], or arrays by name")
+    source.add_argument(
+        "--input", help="a .npz file with an array 'inputs' [N, ...], or arrays by name"
+    )
     sub.add_argument("--output", required=True, help="the .npz file to write")
     _checkpoint_option(sub)
     _set_option(sub)

@@ -220,10 +220,12 @@ def _write_record(
 
 
 def _plain(facts: Any) -> Any:
-    """The facts of a data set as JSON has them, arrays and other objects left out."""
+    """The facts of a data set as JSON has them; of an array its shape alone."""
     if isinstance(facts, Mapping):
         found = {str(name): _plain(value) for name, value in facts.items()}
         return {name: value for name, value in found.items() if value is not None}
+    if hasattr(facts, "shape"):
+        return {files.SHAPE: list(facts.shape)}
     if isinstance(facts, list | tuple):
         return [_plain(value) for value in facts]
     return facts if isinstance(facts, int | float | str | bool) else None
@@ -295,7 +297,7 @@ def load_run(
     record = files.read_record(workdir)
     config = settings.from_plain(settings.Config, record["config"])
     config = settings.override(config, overrides)
-    parts = build.build(config, record.get("facts"))
+    parts = build.build(config, files.facts(record.get("facts", {})))
     example = files.example(record["inputs"])
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(

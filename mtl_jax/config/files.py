@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from mtl_jax.config import parse, schema
 from mtl_jax.errors import unknown_name
+
+SHAPE = "shape of an array"
+"""The key of a record that stands for an array."""
 
 
 def load(path: str | Path) -> schema.Config:
@@ -118,6 +122,20 @@ def example(inputs: dict[str, Any]) -> Any:
     if isinstance(inputs.get("shape"), list):
         return jax.ShapeDtypeStruct((1, *inputs["shape"]), inputs["dtype"])
     return {name: example(array) for name, array in inputs.items()}
+
+
+def facts(plain: Any) -> Any:
+    """What a record says of the data; zeros stand for arrays, which it does not have.
+
+    Example:
+        >>> facts({"vectors": {"shape of an array": [2, 3]}})["vectors"].shape
+        (2, 3)
+    """
+    if not isinstance(plain, dict):
+        return plain
+    if list(plain) == [SHAPE]:
+        return np.zeros(plain[SHAPE], np.float32)
+    return {name: facts(value) for name, value in plain.items()}
 
 
 def differences(before: Any, now: Any, path: str = "") -> list[str]:

@@ -109,9 +109,8 @@ def from_splits(
                 "(inputs, labels) or (inputs, labels, masks)."
             )
         try:
-            made.append(
-                source.ArraySource(given[0], *map(dict, given[1:]))
-            )
+            masks = dict(given[2]) if len(given) == 3 else {}
+            made.append(source.ArraySource(given[0], dict(given[1]), masks))
         except ValueError as error:
             raise ValueError(f"split {split!r}: {error}") from None
     if made[0] is None:

@@ -86,7 +86,7 @@ def _joined(
     inputs: Any
     if isinstance(first.inputs, dict):
         inputs = {
-            n: _stack([part[n] for part in parts], 0, f"input {n!r}")  # type: ignore[index]
+            n: _stack([part[n] for part in parts], 0, f"input {n!r}")
             for n in first.inputs
         }
     else:
@@ -147,7 +147,7 @@ def _pad_splits(splits: dict[str, source_lib.ArraySource | None]) -> None:
         inputs: Any = source.inputs
         if isinstance(inputs, dict):
             inputs = {
-                n: fitted([s.inputs[n] for s in others], a, 0)  # type: ignore[index]
+                n: fitted([s.inputs[n] for s in others], a, 0)
                 for n, a in inputs.items()
             }
         else:

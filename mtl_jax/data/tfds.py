@@ -72,7 +72,9 @@ def load(
         parts["train"], parts["validation"] = arrays.carve(
             parts["train"], validation_fraction, seed
         )
-    return source_lib.Dataset(builder.name, **parts)
+    return source_lib.Dataset(
+        builder.name, parts["train"], parts.get("validation"), parts.get("test")
+    )
 
 
 def open_source(

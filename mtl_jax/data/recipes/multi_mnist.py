@@ -62,9 +62,8 @@ def overlaid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Two images `[N, 28, 28]` uint8 on one canvas, at the size of one.
 
     Example:
-        >>> overlaid(np.full((1, 28, 28), 9, np.uint8), np.zeros((1, 28, 28), np.uint8))[
-        ...     0, ::14, ::14
-        ... ].tolist()
+        >>> grey = np.full((1, 28, 28), 9, np.uint8)
+        >>> overlaid(grey, 0 * grey)[0, ::14, ::14].tolist()
         [[9, 9], [9, 9]]
     """
     count, height, width = first.shape
