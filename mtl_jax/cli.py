@@ -275,9 +275,11 @@ def _data(options: argparse.Namespace) -> int:
     from mtl_jax import data
 
     if options.action == "list":
-        for row in data.listing(options.data_dir):
+        rows = data.listing(options.data_dir)
+        width = max(len(row["name"]) for row in rows)
+        for row in rows:
             state = "prepared" if row["prepared"] else "not prepared"
-            print(f"{row['name']:<8}  {state:<12}  {row['summary']}")
+            print(f"{row['name']:<{width}}  {state:<12}  {row['summary']}")
     elif options.action == "prepare":
         path = data.prepare(
             options.name, source_dir=options.source, data_dir=options.data_dir
