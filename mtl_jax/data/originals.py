@@ -7,7 +7,6 @@ delimiter and order of the rows.
 
 import csv
 import dataclasses
-import gzip
 import hashlib
 import io
 import os
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+
+from mtl_jax.data import files
 
 DEPTH = 3
 """How many folders below `--from DIR` are searched."""
@@ -82,7 +83,7 @@ def read_bytes(
     """
 
     def load(path: Path) -> bytes:
-        content = unzipped(path)
+        content = files.unzipped(path)
         if inspect is not None:
             inspect(content, str(path))
         return content
@@ -115,7 +116,7 @@ def read_table(
     """
 
     def load(path: Path) -> list[list[str]]:
-        text = unzipped(path).decode("utf-8", errors="replace")
+        text = files.unzipped(path).decode("utf-8", errors="replace")
         first = text.lstrip().partition("\n")[0]
         separator = max((delimiter, ";", "\t"), key=first.count)
         lines = csv.reader(
@@ -166,7 +167,7 @@ def read_arrays(
             *(ValueError, KeyError, OSError, EOFError),
             *(zipfile.BadZipFile, zlib.error),
         ) as error:
-            raise _damaged(path, ".npz", error) from error
+            raise files.damaged(path, ".npz", error) from error
 
     def digest(arrays: Mapping[str, np.ndarray]) -> str:
         described = {
@@ -176,21 +177,6 @@ def read_arrays(
         return digest_of_files(described)
 
     return _checked(folder, file, set_name, load, digest)
-
-
-def unzipped(path: Path) -> bytes:
-    """The content of a file, unzipped if it starts as gzip does.
-
-    Raises:
-        ValueError: the gzip stream is cut short or damaged.
-    """
-    content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(path, "gzip", error) from error
 
 
 def digest_of_bytes(content: bytes) -> str:
@@ -268,11 +254,4 @@ def _unpacked(path: Path, root: str) -> dict[str, bytes]:
                 if name.startswith(root) and not name.endswith("/")
             }
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise _damaged(path, "zip", error) from error
-
-
-def _damaged(path: Path, kind: str, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} ({path.stat().st_size} bytes) is a damaged or incomplete {kind} file "
-        f"({error}). Copy or download this file again."
-    )
+        raise files.damaged(path, "zip", error) from error

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mtl_jax.data import originals
+from mtl_jax.data import files
 
 DOCUMENT = "-DOCSTART-"
 
@@ -51,17 +51,8 @@ def read(
         >>> found["words"], found["ner"]
         ([['Rome', 'fell'], ['Why']], [['B-LOC', 'O'], ['O']])
     """
-    content = originals.unzipped(Path(path))
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path}, line {line}: not UTF-8 ({error.reason}). Convert the file, as in "
-            "iconv -f LATIN1 -t UTF-8."
-        ) from error
     return parse(
-        text.split("\n"),
+        files.text(Path(path)).split("\n"),
         columns,
         str(path),
         separator=separator,
