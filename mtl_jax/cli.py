@@ -308,11 +308,18 @@ def _lines(value: Any) -> list[str]:
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: ", ".join(f"{k} {v}" for k, v in value.items())
+        key: ", ".join(f"{k} {_inline(v)}" for k, v in value.items())
         if isinstance(value, dict)
         else value
         for key, value in table.items()
     }
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{k} {v}" for k, v in value.items())
+    names = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    return " ".join(value) if names else str(value)
 
 
 def _config(options: argparse.Namespace) -> int:

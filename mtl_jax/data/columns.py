@@ -72,9 +72,12 @@ def read_columns(
 
 def _column(values: list[Any], feature: Any) -> Column:
     described = feature.get_tensor_info()
-    fixed = hasattr(described, "shape") and None not in described.shape
-    if fixed and np.dtype(described.np_dtype).kind in "biuf":
-        return np.stack(values) if values else np.empty((0, *described.shape))
+    if hasattr(described, "shape"):  # not a sequence of several features
+        dtype = np.dtype(described.np_dtype)
+        if dtype.kind in "biuf" and None in described.shape:
+            return [np.asarray(value, dtype) for value in values]
+        if dtype.kind in "biuf":
+            return np.stack(values)
     return [_plain(value) for value in values]
 
 

@@ -1,9 +1,12 @@
-"""Files by path, zipped by gzip or not: their bytes, their lines, their text."""
+"""Files by path, zipped by gzip or not: their bytes, lines, text, arrays."""
 
 import gzip
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 MAGIC = b"\x1f\x8b"
 
@@ -49,6 +52,25 @@ def text(path: Path) -> str:
             f"{path}, line {line}: not UTF-8 ({error.reason}). Convert the file, as in "
             "iconv -f LATIN1 -t UTF-8."
         ) from error
+
+
+def arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays `names` (default all) of a .npz file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or lacks an array.
+    """
+    # An open file: numpy leaves one that it opens itself open if it cannot read it.
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                return {name: found[name] for name in (names or found)}
+        except (
+            *(ValueError, KeyError, OSError, EOFError, AttributeError),
+            *(zipfile.BadZipFile, zlib.error),
+        ) as error:
+            raise damaged(path, ".npz", error) from error
 
 
 def damaged(path: Path, kind: str, error: Exception) -> ValueError:

@@ -160,14 +160,7 @@ def read_arrays(
     """The arrays `names` in a .npz file. Errors are those of `read_bytes`."""
 
     def load(path: Path) -> dict[str, np.ndarray]:
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in names}
-        except (
-            *(ValueError, KeyError, OSError, EOFError),
-            *(zipfile.BadZipFile, zlib.error),
-        ) as error:
-            raise files.damaged(path, ".npz", error) from error
+        return files.arrays(path, names)
 
     def digest(arrays: Mapping[str, np.ndarray]) -> str:
         described = {

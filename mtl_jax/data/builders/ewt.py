@@ -6,8 +6,9 @@ Standard Dependency Corpus for English", LREC 2014), `ner` those of UNER_English
 Multi-word ranges (`1-2`) and empty nodes (`8.1`) are no words and left out.
 
 UNER was annotated on an earlier release of the treebank. Where a sentence has other
-words there (13 sentences of train, 3 of validation, 3 of test), every `ner` of it is
-"", that is missing. UNER's stray tag `B-O` is read as `O`; its class `OTH` is kept.
+words or another identifier there (15 sentences of train, 3 of validation, 3 of test),
+every `ner` of it is "", that is missing. UNER's stray tag `B-O` is read as `O`; its
+class `OTH` is kept.
 """
 
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mtl_jax.data import originals, spec
 
-CHARACTERS = {
+CHARACTERS = {  # of each alphabet
     "Balinese": 24,
     "Early_Aramaic": 22,
     "Greek": 24,
@@ -57,7 +57,7 @@ SPEC = spec.Spec(
     },
     splits={"train": 4840},
     tasks={
-        alphabet: {
+        alphabet.lower().removeprefix("japanese_").strip("()"): {
             "kind": "classification",
             "num_classes": count,
             "column": "character",

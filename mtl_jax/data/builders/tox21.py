@@ -34,7 +34,7 @@ TABLE = originals.File(
 )
 FINGERPRINTS = originals.File(
     "tox21_ecfp4_1024.npz",
-    "434fe0d258637abe709a826148a5ed134c887e1358cb4a464e0811064125e59f",
+    "8db3b992914dbca2079af636cd55f314d4fe6e040665a0167a3f58f71e759550",
 )
 
 

@@ -3,8 +3,6 @@
 import collections
 import csv
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,13 +123,7 @@ def _sniffed(lines: Sequence[str]) -> str:
 
 
 def _npz(path: Path) -> Columns:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays}
-    except FileNotFoundError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise files.damaged(path, ".npz", error) from error
+    columns = files.arrays(path)
     shapes = {name: array.shape for name, array in columns.items()}
     if len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
