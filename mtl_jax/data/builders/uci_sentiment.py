@@ -1,7 +1,8 @@
 """Sentiment Labelled Sentences: 1,000 sentences of each of three web sites.
 
 Kotzias, Denil, De Freitas and Smyth, "From Group to Individual Labels using Deep
-Features", KDD 2015; they ask for the citation. There is one split, `train`.
+Features", KDD 2015; they ask for the citation. There is one split, `train`. Spaces
+around a sentence are left out.
 """
 
 from collections.abc import Iterable
