@@ -278,9 +278,11 @@ def _data(options: argparse.Namespace) -> int:
     from mtl_jax import data
 
     if options.action == "list":
-        for row in data.listing(options.data_dir):
+        rows = data.listing(options.data_dir)
+        width = max(len(row["name"]) for row in rows)
+        for row in rows:
             state = "prepared" if row["prepared"] else "not prepared"
-            print(f"{row['name']:<8}  {state:<12}  {row['summary']}")
+            print(f"{row['name']:<{width}}  {state:<12}  {row['summary']}")
     elif options.action == "prepare":
         path = data.prepare(
             options.name, source_dir=options.source, data_dir=options.data_dir
@@ -309,11 +311,18 @@ def _lines(value: Any) -> list[str]:
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: ", ".join(f"{k} {v}" for k, v in value.items())
+        key: ", ".join(f"{k} {_inline(v)}" for k, v in value.items())
         if isinstance(value, dict)
         else value
         for key, value in table.items()
     }
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{k} {v}" for k, v in value.items())
+    names = isinstance(value, tuple) and all(isinstance(v, str) for v in value)
+    return " ".join(value) if names else str(value)
 
 
 def _config(options: argparse.Namespace) -> int:

@@ -516,6 +516,9 @@ def test_data_commands(mtl_jax, tmp_path):
     assert re.search(r"^ +test +270$", out, re.M)
     assert re.search(r"^features +image +shape \(8, 8, 1\), dtype uint8$", out, re.M)
     assert "{" not in out and "[" not in out
+    out = mtl_jax("data", "info", "omniglot_small", *options).out
+    assert re.search(r"katakana .*num_classes 47.*where alphabet Japanese_", out)
+    assert "{" not in out and "[" not in out
 
 
 def test_config_show_is_json_that_loads_again(mtl_jax):

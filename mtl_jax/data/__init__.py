@@ -1,13 +1,14 @@
 """Data: arrays in memory, TFDS sets on disk, and the order of the batches.
 
-Importing this imports neither TFDS nor scikit-learn nor grain; each is imported by
-the function that needs it.
+Readers of the user's own files are in `text` and `tables`. Importing this imports
+neither TFDS nor scikit-learn nor grain; each is imported by the function that needs it.
 """
 
 from mtl_jax.data.arrays import from_arrays as from_arrays
 from mtl_jax.data.arrays import from_splits as from_splits
 from mtl_jax.data.batches import Batches as Batches
 from mtl_jax.data.batches import evaluation_batches as evaluation_batches
+from mtl_jax.data.columns import read_columns as read_columns
 from mtl_jax.data.grain import GrainBatches as GrainBatches
 from mtl_jax.data.grouped_batches import GroupedBatches as GroupedBatches
 from mtl_jax.data.grouped_batches import Order as Order

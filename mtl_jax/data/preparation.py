@@ -1,7 +1,6 @@
 """Preparing our own sets, all or nothing, and saying what is there."""
 
 import contextlib
-import importlib
 import io
 import os
 import shutil
@@ -14,6 +13,7 @@ from mtl_jax.data import locate, registry
 
 LOCK = ".mtl_jax_preparing.lock"
 STAGING = ".mtl_jax_preparing_{name}_"
+_ANYHOW = "zipped or not, in subfolders or not"
 
 PathLike = str | os.PathLike[str]
 
@@ -29,7 +29,8 @@ def prepare(
 
     Args:
         name: a key of `DATASETS`.
-        source_dir: the folder of the original files, for a set that needs them.
+        source_dir: the folder of the original files, for a set that needs them; they
+            may lie in its subfolders.
         data_dir: default `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
 
     Returns:
@@ -127,7 +128,7 @@ def not_prepared(
     return FileNotFoundError(
         f"dataset {spec.name!r} is not prepared under {root}. Run\n"
         f"    {spec.command(root if data_dir is not None else None)}\n"
-        f"where DIR holds {_named_files(spec)} (zipped or not). Nothing is downloaded."
+        f"where DIR holds {_named_files(spec)}, {_ANYHOW}. Nothing is downloaded."
     )
 
 
@@ -144,7 +145,7 @@ def _checked_source(
     if source_dir is None:
         raise ValueError(
             f"dataset {spec.name!r} is made from files that you supply. Run\n"
-            f"    {command}\nwhere DIR holds {_named_files(spec)} (zipped or not)."
+            f"    {command}\nwhere DIR holds {_named_files(spec)}, {_ANYHOW}."
         )
     folder = Path(source_dir).expanduser()
     if not folder.is_dir():
@@ -155,8 +156,8 @@ def _checked_source(
     if missing:
         raise FileNotFoundError(
             f"{folder} lacks {len(missing)} of the {len(spec.files)} files of "
-            f"{spec.name!r}: {', '.join(missing)}. Put them there (zipped or not) and "
-            "run the command again."
+            f"{spec.name!r}: {', '.join(missing)}. Put them there, {_ANYHOW}, and run "
+            "the command again."
         )
     return folder
 
@@ -187,15 +188,17 @@ def _build(spec: registry.Spec, staging: Path, folder: Path | None) -> None:
     import tensorflow_datasets
     from tensorflow_datasets.core.utils import tqdm_utils
 
-    module, _, attribute = spec.builder.partition(":")
-    builder_class = getattr(importlib.import_module(module), attribute)
+    from mtl_jax.data.builders import written
+
     config = tensorflow_datasets.download.DownloadConfig(manual_dir=folder)
     bars = tqdm_utils._active
     tensorflow_datasets.disable_progress_bar()
     try:
         # TFDS prints to stdout, which belongs to the command that was run.
         with contextlib.redirect_stdout(io.StringIO()):
-            builder = builder_class(data_dir=staging, file_format=locate.FORMAT)
+            builder = written.builder_class(spec)(
+                data_dir=staging, file_format=locate.FORMAT
+            )
             builder.download_and_prepare(
                 download_config=config, file_format=locate.FORMAT
             )

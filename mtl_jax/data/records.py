@@ -1,8 +1,8 @@
 """Records of a TFDS array_record split, decoded many at a time.
 
 TFDS decodes any feature, one record at a time. What most sets consist of (images,
-and numbers of a fixed shape) is decoded here straight from the record, to the same
-values in half the time; everything else goes through TFDS.
+numbers of a fixed shape, texts and sequences of both) is decoded here straight from the
+record, to the same values in half the time; everything else goes through TFDS.
 """
 
 import io
@@ -49,7 +49,7 @@ class RecordSource:
             raise IndexError(
                 f"indices {min(rows)} to {max(rows)} of a split of {len(self)} examples"
             )
-        arrays = {key: _stacked(key, v) for key, v in self._decode(rows).items()}
+        arrays = {key: _stacked(key, v) for key, v in self.decode(rows).items()}
         return self._batch(arrays)
 
     def read_all(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class RecordSource:
         arrays: dict[str, np.ndarray] = {}
         for start in range(0, len(self), CHUNK):
             rows = range(start, min(start + CHUNK, len(self)))
-            for key, values in self._decode(rows).items():
+            for key, values in self.decode(rows).items():
                 part = _stacked(key, values)
                 if key not in arrays:
                     arrays[key] = np.empty((len(self), *part.shape[1:]), part.dtype)
@@ -70,7 +70,8 @@ class RecordSource:
         labels = {key: arrays[key] for key in self.label_keys}
         return {"inputs": arrays[self.input_key], "labels": labels}
 
-    def _decode(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+    def decode(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+        """The values of each feature at `rows`, not yet stacked; texts as `str`."""
         try:
             records = self._records.data_source.__getitems__(list(rows))
             if None in self._readers.values():
@@ -107,11 +108,12 @@ class RecordSource:
 
 
 def flatten(features: Any, prefix: str = "") -> dict[str, Any]:
-    """The features of a set, nested ones under `"group/name"`."""
+    """The features of a set by name, nested ones under `"group/name"`."""
     import tensorflow_datasets
 
     flat: dict[str, Any] = {}
-    for name, feature in features.items():
+    # TFDS reads them from a protobuf map, in another order in every process.
+    for name, feature in sorted(features.items()):
         if isinstance(feature, tensorflow_datasets.features.FeaturesDict):
             flat |= flatten(feature, f"{prefix}{name}/")
         else:
@@ -119,7 +121,7 @@ def flatten(features: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _reader(feature: Any) -> Callable[[Any], np.ndarray] | None:
+def _reader(feature: Any) -> Callable[[Any], Any] | None:
     """A function from a feature's proto to its value; None: leave it to TFDS."""
     from tensorflow_datasets import features
 
@@ -127,6 +129,10 @@ def _reader(feature: Any) -> Callable[[Any], np.ndarray] | None:
     if isinstance(feature, features.Image):
         mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(shape[-1])
         return _image_reader(mode) if mode and dtype == np.uint8 else None
+    if type(feature) is features.Text:
+        return lambda proto: proto.bytes_list.value[0].decode()
+    if type(feature) is features.Sequence:
+        return _sequence_reader(feature.feature)
     if type(feature) not in (features.ClassLabel, features.Scalar, features.Tensor):
         return None
     dtype = np.dtype(dtype)
@@ -135,10 +141,27 @@ def _reader(feature: Any) -> Callable[[Any], np.ndarray] | None:
         return None  # stored as bytes, as strings, or with a free axis
     field = "float_list" if dtype.kind == "f" else "int64_list"
 
+    if shape == ():
+        return lambda proto: dtype.type(getattr(proto, field).value[0])
+
     def read(proto: Any) -> np.ndarray:
         return np.array(getattr(proto, field).value, dtype).reshape(shape)
 
     return read
+
+
+def _sequence_reader(entry: Any) -> Callable[[Any], Any] | None:
+    """The same for a sequence of texts or of single numbers."""
+    from tensorflow_datasets import features
+
+    if type(entry) is features.Text:
+        return lambda proto: [value.decode() for value in proto.bytes_list.value]
+    single = type(entry) in (features.ClassLabel, features.Scalar)
+    dtype = np.dtype(entry.np_dtype) if single else np.dtype(object)
+    if dtype.kind not in "biuf":
+        return None
+    field = "float_list" if dtype.kind == "f" else "int64_list"
+    return lambda proto: np.array(getattr(proto, field).value, dtype)
 
 
 def _image_reader(mode: str) -> Callable[[Any], np.ndarray]:

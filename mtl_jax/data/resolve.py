@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mtl_jax import errors
-from mtl_jax.data import locate, preparation, registry
+from mtl_jax.data import catalogue, locate, preparation, registry
 
 PathLike = str | os.PathLike[str]
 
@@ -39,12 +39,7 @@ def directory(name_or_dir: PathLike, data_dir: PathLike | None = None) -> Path:
             f"{locate.INFO} beside a {locate.FEATURES}. Give the directory with the "
             "version number, such as DATA_DIR/mnist/3.0.1."
         )
-    ours = errors.unknown_name("dataset of mtl_jax", name, registry.DATASETS)
-    raise FileNotFoundError(
-        f"dataset {name!r} is not on disk under {root}, and nothing is downloaded: "
-        f"{ours} A set of the TFDS catalogue has to be prepared where TensorFlow is "
-        f"installed:\n    {_stock_command(name, root)}"
-    )
+    raise FileNotFoundError(_how_to_get(name, root))
 
 
 def builder(name_or_dir: PathLike, data_dir: PathLike | None = None) -> Any:
@@ -65,13 +60,14 @@ def builder(name_or_dir: PathLike, data_dir: PathLike | None = None) -> Any:
     if locate.FORMAT not in locate.formats(found):
         name = found.get("name", path.parent.name)
         ours = registry.DATASETS.get(name)
-        command = _stock_command(name, Path("OTHER_DIR"))
+        other = Path("OTHER_DIR")
+        command = catalogue.steps(name, other)
         if ours is not None:
-            command = ours.command(Path("OTHER_DIR"))
+            command = f"    {ours.command(other)}"
         raise ValueError(
             f"{path} is in the format {locate.formats(found)[0]!r}, which cannot be "
             f"read without TensorFlow. Prepare the set again as {locate.FORMAT}, in "
-            f"another directory:\n    {command}"
+            f"another directory:\n{command}"
         )
     missing = locate.missing_shards(path, found)
     if missing:
@@ -84,9 +80,17 @@ def builder(name_or_dir: PathLike, data_dir: PathLike | None = None) -> Any:
     return tensorflow_datasets.builder_from_directory(path, file_format=locate.FORMAT)
 
 
-def _stock_command(name: str, root: Path) -> str:
+def _how_to_get(name: str, root: Path) -> str:
+    stock = catalogue.STOCK.get(name.partition(":")[0].partition("/")[0])
+    if stock is not None:
+        return (
+            f"dataset {name!r} ({stock.holds}) is of the TFDS catalogue, not on disk "
+            f"under {root}, and nothing is downloaded. Prepare it where TensorFlow and "
+            f"a network are:\n{catalogue.steps(name, root)}"
+        )
+    ours = errors.unknown_name("dataset of mtl_jax", name, registry.DATASETS)
     return (
-        'python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder('{name}', data_dir='{root}').download_and_prepare("
-        "file_format='array_record')\""
+        f"dataset {name!r} is not on disk under {root}, and nothing is downloaded: "
+        f"{ours} A set of the TFDS catalogue has to be prepared where TensorFlow and a "
+        f"network are:\n{catalogue.steps(name, root)}"
     )

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import os
 import shutil
@@ -14,23 +15,26 @@ from mtl_jax.data.builders import idx
 
 # Prepares digits as usual, but stops for ever in the middle of the first split.
 STOP_HALF_WAY = """
-import sys, time
+import dataclasses, sys, time
 from mtl_jax import data
-from mtl_jax.data.builders import digits
 
-generate = digits.Digits._generate_examples
+spec = data.DATASETS["digits"]
 
-def slow(self, images, labels, rows):
-    for number, item in enumerate(generate(self, images, labels, rows)):
+def slow(examples):
+    for number, item in enumerate(examples):
         if number == 100:
             print("half way", file=sys.stderr, flush=True)
             time.sleep(600)
         yield item
 
-digits.Digits._generate_examples = slow
+def read(folder):
+    return {name: slow(part) for name, part in spec.read(folder).items()}
+
+data.DATASETS["digits"] = dataclasses.replace(spec, read=read)
 data.prepare("digits", data_dir=sys.argv[1])
 """
 
+MNIST = registry.get("mnist")
 PREPARE = "import sys; from mtl_jax import data; data.prepare('digits', data_dir={!r})"
 
 
@@ -76,7 +80,7 @@ def test_digits_prepared_again_are_the_same(digits_root, tmp_path):
 def test_what_the_registry_says_is_true(digits_root):
     import tensorflow_datasets
 
-    spec = registry.DIGITS
+    spec = registry.get("digits")
     builder = tensorflow_datasets.builder_from_directory(digits_root / "digits/1.0.0")
     assert {n: s.num_examples for n, s in builder.info.splits.items()} == spec.splits
     for name, described in spec.features.items():
@@ -91,7 +95,7 @@ def test_what_the_registry_says_is_true(digits_root):
 
 def test_listing(digits_root):
     rows = {row["name"]: row for row in data.listing(digits_root)}
-    assert set(rows) == {"digits", "mnist"}
+    assert list(rows) == list(registry.DATASETS)
     assert rows["digits"]["prepared"]
     assert rows["digits"]["bytes"] > 100_000
     assert not rows["mnist"]["prepared"]
@@ -136,14 +140,15 @@ def test_two_processes_prepare_at_once(tmp_path):
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path, monkeypatch):
-    from mtl_jax.data.builders import digits
+    spec = registry.get("digits")
 
-    def fail(self, images, labels, rows):
-        yield 0, {"image": images[0], "label": 0, "above_five": 0}
+    def fail(folder):
+        yield next(iter(spec.read(folder)["train"]))
         raise RuntimeError("no more")
 
+    broken = dataclasses.replace(spec, read=lambda folder: {"train": fail(folder)})
     with monkeypatch.context() as patch:
-        patch.setattr(digits.Digits, "_generate_examples", fail)
+        patch.setitem(data.DATASETS, "digits", broken)
         with pytest.raises(RuntimeError, match="no more"):
             data.prepare("digits", data_dir=tmp_path)
     assert visible(tmp_path) == []
@@ -177,7 +182,7 @@ def test_directory_in_the_way(digits_root, tmp_path):
 
 
 def test_mnist_says_what_to_run(tmp_path):
-    names = [file.name for file in registry.MNIST.files]
+    names = [file.name for file in MNIST.files]
     with pytest.raises(FileNotFoundError) as caught:
         data.load("mnist", data_dir=tmp_path)
     text = str(caught.value)
@@ -230,9 +235,9 @@ def test_idx_dtypes_are_read_in_native_order(dtype):
 def test_damaged_mnist_files(mnist_source, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for file in registry.MNIST.files:
+    for file in MNIST.files:
         (source / file.name).symlink_to(mnist_source / file.name)
-    first, labels = (registry.MNIST.files[i].name for i in (0, 1))
+    first, labels = (MNIST.files[i].name for i in (0, 1))
 
     def replaced(name, content):
         (source / name).unlink()
@@ -254,7 +259,7 @@ def test_damaged_mnist_files(mnist_source, tmp_path):
     text = replaced(labels, bytes(content))  # one wrong label, not zipped
     assert "train-labels-idx1-ubyte.gz is not the published file of MNIST" in text
     assert "Fashion-MNIST" in text
-    swapped = (mnist_source / registry.MNIST.files[3].name).read_bytes()
+    swapped = (mnist_source / MNIST.files[3].name).read_bytes()
     assert "shape (10000,), expected (60000,)" in replaced(labels, swapped)
 
 
@@ -294,7 +299,6 @@ def test_mnist_has_the_face_of_the_stock_set(mnist_root):
     assert str(stock.info.features) == str(
         tfds.builder_from_directory(mnist_root / "mnist/3.0.1").info.features
     )
-    spec = registry.MNIST
-    assert {n: s.num_examples for n, s in stock.info.splits.items()} == spec.splits
+    assert {n: s.num_examples for n, s in stock.info.splits.items()} == MNIST.splits
     carved = data.load("mnist", data_dir=mnist_root, validation_fraction=0.1, seed=1)
     assert (len(carved.train), len(carved.validation)) == (54000, 6000)

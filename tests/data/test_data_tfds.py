@@ -216,11 +216,11 @@ def test_bad_requests(stock_root, request_, text):
 
 def test_a_name_that_is_not_on_disk_fails_at_once(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        data.load("cifar10", data_dir=tmp_path)
+        data.load("minst", data_dir=tmp_path)
     text = str(caught.value)
     assert "nothing is downloaded" in text
-    assert "Known: digits, mnist." in text
-    assert f"tfds.builder('cifar10', data_dir='{tmp_path}')" in text
+    assert "Did you mean 'mnist'? Known: adult, bike_sharing," in text
+    assert f"tfds.builder('minst', data_dir='{tmp_path}')" in text
     assert "file_format='array_record'" in text
     with pytest.raises(FileNotFoundError, match="is not the directory of a prepared"):
         data.load(tmp_path)

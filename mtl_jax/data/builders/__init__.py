@@ -1,5 +1,4 @@
-"""TFDS builders of our own, prepared without TensorFlow and without a network.
+"""The sets that mtl_jax prepares itself, each with its `SPEC` and its reader.
 
-Nothing is imported here: a builder's module imports TFDS, so `mtl_jax.data.prepare`
-imports it when a set is prepared.
+Readers are plain NumPy; only `written` imports TFDS, when a set is prepared.
 """

@@ -1,12 +1,12 @@
-"""TFDS builder of scikit-learn's digits: 1,797 real 8x8 images, two tasks."""
+"""Scikit-learn's digits: 1,797 real 8x8 images, two tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from mtl_jax.data import registry
+from mtl_jax.data import spec
 
 SPLIT_SEED = 0
 FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
@@ -38,53 +38,40 @@ def stratified_split(digit: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.sort(np.concatenate(piece)) for name, piece in parts.items()}
 
 
-class Digits(  # type: ignore[call-arg]
-    tfds.core.GeneratorBasedBuilder, skip_registration=True
-):
-    """Scikit-learn's digits; the images ship inside scikit-learn."""
+def read(folder: Path) -> dict[str, Iterable[spec.Example]]:
+    """The splits; the images ship inside scikit-learn, so no folder is read."""
+    from sklearn import datasets
 
-    name = "digits"
-    VERSION = tfds.core.Version(registry.DIGITS.version)
+    digits = datasets.load_digits()
+    images = digits.images.astype(np.uint8)[..., None]
+    labels = digits.target.astype(np.int64)
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=(
-                "1,797 handwritten digits, 8x8 pixels with 17 grey levels (0 to 16): "
-                "the test part of the UCI Optical Recognition of Handwritten Digits."
-            ),
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8),
-                    "label": tfds.features.ClassLabel(num_classes=10),
-                    "above_five": tfds.features.Scalar(dtype=np.int64),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            homepage="https://archive.ics.uci.edu/dataset/80",
-            license="CC BY 4.0",
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
-        from sklearn import datasets
-
-        digits = datasets.load_digits()
-        images = digits.images.astype(np.uint8)[..., None]
-        labels = digits.target.astype(np.int64)
-        return {
-            name: self._generate_examples(images, labels, rows)
-            for name, rows in stratified_split(labels).items()
+    def example(row: Any) -> spec.Example:
+        label = int(labels[row])
+        return int(row), {
+            "image": images[row],
+            "label": label,
+            "above_five": int(label > 5),
         }
 
-    def _generate_examples(
-        self, images: np.ndarray, labels: np.ndarray, rows: np.ndarray
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        for row in rows:
-            yield (
-                int(row),
-                {
-                    "image": images[row],
-                    "label": int(labels[row]),
-                    "above_five": int(labels[row] > 5),
-                },
-            )
+    return {name: map(example, rows) for name, rows in stratified_split(labels).items()}
+
+
+SPEC = spec.Spec(
+    name="digits",
+    version="1.0.0",
+    summary="scikit-learn's 1,797 handwritten digits, 8x8, two tasks",
+    features={
+        "image": {"shape": (8, 8, 1), "dtype": "uint8"},
+        "label": {"shape": (), "dtype": "int64", "num_classes": 10},
+        "above_five": spec.INTEGER,
+    },
+    splits={"train": 1258, "validation": 269, "test": 270},
+    tasks={
+        "label": {"kind": "classification", "num_classes": 10},
+        "above_five": {"kind": "binary"},
+    },
+    licence="CC BY 4.0 (UCI Machine Learning Repository)",
+    source="scikit-learn: sklearn.datasets.load_digits",
+    read=read,
+)

@@ -1,44 +1,36 @@
 """The idx format of MNIST: a big-endian header, then the array."""
 
-import gzip
-import hashlib
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from mtl_jax.data import originals
+
 DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def find(folder: Path, name: str) -> Path:
-    """The file `name` in `folder`, or its unzipped form.
+def read(folder: Path, file: originals.File, set_name: str) -> np.ndarray:
+    """The array of an original idx file, every byte checked.
+
+    Args:
+        folder: holds the file, itself or in a subfolder, zipped or not.
+        file: its name, checksum and shape.
+        set_name: for the error texts.
+
+    Returns:
+        The array, as `parse` gives it.
 
     Raises:
-        FileNotFoundError: neither is there.
+        FileNotFoundError: the file is not there.
+        ValueError: it is damaged, or another file.
     """
-    for path in (folder / name, folder / name.removesuffix(".gz")):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"{folder} holds neither {name} nor its unzipped form.")
 
+    def inspect(content: bytes, origin: str) -> None:
+        parse(content, file.shape, origin)
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, unzipped if it starts as gzip does.
-
-    Raises:
-        ValueError: the gzip stream is cut short or damaged.
-    """
-    content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} ({len(content)} bytes) is a damaged or incomplete gzip file "
-            f"({error}). Copy or download this file again."
-        ) from error
+    content = originals.read_bytes(folder, file, set_name, inspect)
+    return parse(content, file.shape, file.name)
 
 
 def parse(content: bytes, shape: tuple[int, ...], origin: str) -> np.ndarray:
@@ -82,15 +74,3 @@ def parse(content: bytes, shape: tuple[int, ...], origin: str) -> np.ndarray:
         )
     array = np.frombuffer(content, dtype, offset=4 + 4 * rank).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
-
-
-def check_sha256(content: bytes, expected: str, origin: str, set_name: str) -> None:
-    """Raise a `ValueError` unless `content` has the published checksum."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise ValueError(
-            f"{origin} is not the published file of {set_name}: the sha256 of its "
-            f"unzipped content is {found}, expected {expected}. Its bytes are "
-            "damaged, or it is of another set with the same file names (such as "
-            "Fashion-MNIST). Copy or download this file again."
-        )

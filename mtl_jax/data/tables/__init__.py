@@ -1,0 +1,1 @@
+"""Tables: readers, kinds of columns, encoders fitted on train, splits."""

@@ -1,0 +1,1 @@
+"""Text: readers of columns and vectors, vocabularies, tokens to integers."""
