@@ -200,9 +200,9 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mtl_jax import run
+    from mtl_jax import trained
 
-    scores = run.evaluate_run(
+    scores = trained.evaluate_run(
         options.workdir,
         options.split,
         which=options.checkpoint,
@@ -222,12 +222,12 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from mtl_jax import run
+    from mtl_jax import trained
 
     inputs: Any = options.split
     if options.input is not None:
         inputs = _read_inputs(Path(options.input))
-    predictions = run.predict_run(
+    predictions = trained.predict_run(
         options.workdir, inputs, which=options.checkpoint, overrides=options.settings
     )
     from mtl_jax.report import atomic

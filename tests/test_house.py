@@ -32,7 +32,7 @@ BELOW = {
     "tasks": "typing errors losses metrics",
     "together": "typing errors stacked losses tasks",
     "models": "typing errors stacked",
-    "data": "typing errors",
+    "data": "typing errors factories",
     "parallel": "typing errors",
     "checkpoint": "typing errors stacked",
     "report": "typing errors",
@@ -48,7 +48,8 @@ BELOW = {
     "build": "typing errors config data losses metrics models tasks weighting",
     "run": "typing errors config data build checkpoint report train tasks parallel"
     " weighting",
-    "cli": "_version typing errors config data weighting report train run"
+    "trained": "typing config data build checkpoint train",
+    "cli": "_version typing errors config data weighting report train run trained"
     " compilation_cache",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",

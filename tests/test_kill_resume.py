@@ -23,7 +23,7 @@ import jax
 import numpy as np
 import pytest
 
-from mtl_jax import config, data, run
+from mtl_jax import config, data, run, trained
 from mtl_jax.report import jsonl
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "digits.py"
@@ -178,7 +178,7 @@ def without_timing(workdir: Path) -> list[dict[str, Any]]:
 def leaves(workdir: Path, which: str) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """Every leaf of the state of a checkpoint, as dtype, shape and bytes."""
     found = {}
-    state = run.load_run(workdir, which).state
+    state = trained.load_run(workdir, which).state
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)

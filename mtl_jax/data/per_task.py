@@ -32,11 +32,11 @@ def per_task(
         name: of the new set.
 
     Returns:
-        A `Dataset` whose splits have `groups`; `facts` are those of the sets by name.
+        A `Dataset` whose splits have `groups`; its `facts` are those of all sets.
 
     Raises:
         ValueError: no set, an unknown policy, inputs that differ in kind or shape, or a
-            split that some of the sets have and others lack.
+            split that some of the sets have and others lack, or facts that differ.
 
     Example:
         >>> from mtl_jax.data import from_splits
@@ -66,8 +66,33 @@ def per_task(
     _pad_splits(splits)
     train = splits["train"]
     assert train is not None  # every Dataset has one
-    facts = {n: dict(d.facts) for n, d in datasets.items() if d.facts}
+    facts = _facts(datasets)
     return source_lib.Dataset(name, train, splits["validation"], splits["test"], facts)
+
+
+def _facts(datasets: Mapping[str, source_lib.Dataset]) -> dict[str, Any]:
+    """What all sets say of tasks and model; what else each says, under its name."""
+    joined: dict[str, Any] = {}
+    for name, dataset in datasets.items():
+        for part in ("tasks", "model"):
+            for key, value in dataset.facts.get(part, {}).items():
+                known = joined.setdefault(part, {}).setdefault(key, value)
+                if not _same(known, value):
+                    raise ValueError(
+                        f"the sets say different things of {key!r}: {known!r} and, of "
+                        f"{name!r}, {value!r}. Make them with one vocabulary, or one "
+                        "numbering of the classes."
+                    )
+        others = {k: v for k, v in dataset.facts.items() if k not in ("tasks", "model")}
+        if others:
+            joined[name] = others
+    return joined
+
+
+def _same(one: Any, other: Any) -> bool:
+    if hasattr(one, "shape") or hasattr(other, "shape"):
+        return np.array_equal(one, other)
+    return one == other
 
 
 def _joined(
