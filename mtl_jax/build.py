@@ -42,15 +42,24 @@ def build(config: settings.Config, facts: Mapping[str, Any] | None = None) -> Pa
     configs = task_configs(config, facts)
     task_list = tuple(build_task(t, facts.get("tasks", {})) for t in configs)
     tasks.check_names(task_list)
-    name, arguments = config.method.name, config.method.args
-    if name in weighting.METHODS:
-        arguments = _typed(weighting.METHODS[name], arguments, "method.args")
-    method = weighting.make(name, **arguments)
-    for wrapper in config.method.wrap:
-        method = _wrapped(method, wrapper)
     per_token = {t.name for t in configs if t.kind == "tokens"}
     model = build_model(config.model, task_list, facts.get("model", {}), per_token)
-    return Parts(task_list, model, method)
+    return Parts(task_list, model, build_method(config.method))
+
+
+def build_method(config: settings.MethodConfig) -> weighting.AnyMethod:
+    """A weighting method in its wrappers.
+
+    Raises:
+        ValueError: a method, wrapper or argument that there is not.
+    """
+    arguments = config.args
+    if config.name in weighting.METHODS:
+        arguments = _typed(weighting.METHODS[config.name], arguments, "method.args")
+    method = weighting.make(config.name, **arguments)
+    for wrapper in config.wrap:
+        method = _wrapped(method, wrapper)
+    return method
 
 
 def task_configs(
@@ -106,22 +115,40 @@ def build_task(
     if config.loss is not None or config.loss_args:
         usual = tasks.KINDS[config.kind](*_outputs(config, facts)).loss.name
         name = config.loss or usual
+        own = _LOSS_ARGS.get(config.kind, {}) if name == usual else {}
         try:
-            fields["loss"] = losses.make(name, **config.loss_args)
+            fields["loss"] = losses.make(name, **{**own, **config.loss_args})
         except TypeError as error:
             raise ValueError(
                 f"the loss {name!r} of task {config.name!r} does not take loss_args "
                 f"{config.loss_args}: {error}"
             ) from error
     if config.metrics is not None:
-        fields["metrics"] = tuple(_metric(name) for name in config.metrics)
+        names = tuple(facts["labels"]) if "labels" in facts else None
+        fields["metrics"] = tuple(_metric(name, names) for name in config.metrics)
     if config.kind == "tokens" and "labels" in facts:
         fields["labels"] = tuple(facts["labels"])
     return tasks.KINDS[config.kind](*_outputs(config, facts), **fields)
 
 
+_LOSS_ARGS: dict[str, dict[str, Any]] = {
+    "multi_label": {"ignore": -1},
+    "tokens": {"ignore": -1},
+    "segmentation": {"ignore": -1},
+    "depth": {"invalid": 0.0},
+}
+"""What the losses of some kinds are told beside the settings."""
+
+
 # The same object for all tasks: those of one metric are measured together.
-_metric = functools.cache(metrics.make)
+@functools.cache
+def _metric(name: str, labels: tuple[str, ...] | None) -> metrics.Metric:
+    """A metric, told the names of the classes where it asks for them."""
+    factory = metrics.METRICS.get(name)
+    asks = factory is not None and "labels" in inspect.signature(factory).parameters
+    if asks and labels is not None:
+        return metrics.make(name, labels=labels)
+    return metrics.make(name)
 
 
 def _outputs(config: settings.TaskConfig, facts: Mapping[str, Any]) -> tuple[Any, ...]:

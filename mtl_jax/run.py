@@ -69,8 +69,10 @@ def train_run(
     workdir = Path(workdir).absolute()
     _check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
-    if config.tasks:
-        build.build(config)  # what is wrong in the settings is told before data load
+    # What is wrong in the settings is told before the data are read.
+    build.build_method(config.method)
+    if config.tasks and config.data.name not in data.RECIPES:
+        build.build(config)
     dataset = build.build_data(config)
     parts = build.build(config, dataset.facts)
     checks.check_bilevel(parts.method, dataset, config.method.at)

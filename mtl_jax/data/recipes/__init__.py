@@ -11,12 +11,14 @@ from typing import Any
 
 from mtl_jax import factories
 from mtl_jax.data import source
+from mtl_jax.data.recipes.digit_and_writer import digit_and_writer
 from mtl_jax.data.recipes.mnist_features import mnist_features
 from mtl_jax.data.recipes.mnist_scenes import mnist_scenes
 from mtl_jax.data.recipes.multi_mnist import multi_mnist
 from mtl_jax.data.recipes.stroke_mass import stroke_mass
 
 RECIPES: dict[str, Callable[..., source.Dataset]] = {
+    "digit_and_writer": digit_and_writer,
     "mnist_features": mnist_features,
     "mnist_scenes": mnist_scenes,
     "multi_mnist": multi_mnist,

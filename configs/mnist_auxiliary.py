@@ -1,0 +1,38 @@
+"""A main task and an auxiliary one, which is dropped at inference.
+
+Commands:
+
+    mtl-jax data prepare mnist --from DIR
+    mtl-jax train configs/mnist_auxiliary.py --workdir runs/auxiliary
+    mtl-jax predict runs/auxiliary --split test --tasks digit --output digits.npz
+
+Asked is the digit; whether it is greater than five only helps to train, with a weight
+of 0.3."""
+
+from mtl_jax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TaskConfig,
+    TrainConfig,
+)
+
+
+def get_config() -> Config:
+    return Config(
+        name="mnist_auxiliary",
+        data=DataConfig(name="mnist"),
+        tasks=(
+            TaskConfig("digit", "classification", label="label", main=True),
+            TaskConfig("above_five", "binary", label="label", above=5, weight=0.3),
+        ),
+        model=ModelConfig(
+            trunk="mlp",
+            trunk_args={"features": (512, 256), "input_scale": 1 / 255},
+        ),
+        method=MethodConfig("static", {"weights": [1.0, 1.0]}),
+        optimizer=OptimizerConfig("adam", 1e-3),
+        train=TrainConfig(epochs=5, batch_size=64, log_every=100),
+    )
