@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--input", help="a .npz file with an array 'inputs' [N, ...], or arrays by name"
     )
     sub.add_argument("--output", required=True, help="the .npz file to write")
+    sub.add_argument("--tasks", nargs="+", help="these alone (default: all)")
     _checkpoint_option(sub)
     _set_option(sub)
 
@@ -228,7 +229,11 @@ def _predict(options: argparse.Namespace) -> int:
     if options.input is not None:
         inputs = _read_inputs(Path(options.input))
     predictions = trained.predict_run(
-        options.workdir, inputs, which=options.checkpoint, overrides=options.settings
+        options.workdir,
+        inputs,
+        which=options.checkpoint,
+        task_names=options.tasks,
+        overrides=options.settings,
     )
     from mtl_jax.report import atomic
 

@@ -10,6 +10,7 @@ import numpy as np
 from mtl_jax import build, checkpoint, data, train
 from mtl_jax import config as settings
 from mtl_jax.config import files
+from mtl_jax.errors import unknown_name
 from mtl_jax.train import checks
 from mtl_jax.train import state as states
 from mtl_jax.typing import PyTree
@@ -95,6 +96,7 @@ def predict_run(
     inputs: data.Inputs | str,
     *,
     which: str = "latest",
+    task_names: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """What a trained run says of inputs.
@@ -104,6 +106,8 @@ def predict_run(
         inputs: `[N, ...]`, or several arrays by name, as in training; or the name of a
             split.
         which: "latest" or "best".
+        task_names: the tasks that are asked for; the others are not computed. Default:
+            all.
         overrides: `key=value` texts.
 
     Returns:
@@ -111,16 +115,23 @@ def predict_run(
         for cross-entropies.
 
     Raises:
-        ValueError: inputs of another shape than in training.
+        ValueError: inputs of another shape than in training, or a task that there is
+            not.
     """
     run = load_run(workdir, which, overrides=overrides)
     if isinstance(inputs, str):
         inputs = build.build_data(run.config).split(inputs).inputs
     else:
         _check_inputs(inputs, run.example)
-    outputs = train.predict(run.parts.model, run.state, inputs)
+    known = {task.name: task for task in run.parts.tasks}
+    for name in task_names or ():
+        if name not in known:
+            raise unknown_name("task of this run", name, known)
+    outputs = train.predict(
+        run.parts.model, run.state, inputs, task_names=task_names or None
+    )
     result: dict[str, np.ndarray] = {}
-    for task in run.parts.tasks:
+    for task in [known[name] for name in task_names or known]:
         result[f"{task.name}/outputs"] = outputs[task.name]
         for name, value in train.decide(task, outputs[task.name]).items():
             result[f"{task.name}/{name}"] = value

@@ -48,7 +48,7 @@ BELOW = {
     "build": "typing errors config data losses metrics models tasks weighting",
     "run": "typing errors config data build checkpoint report train tasks parallel"
     " weighting",
-    "trained": "typing config data build checkpoint train",
+    "trained": "typing errors config data build checkpoint train",
     "cli": "_version typing errors config data weighting report train run trained"
     " compilation_cache",
     "__main__": "cli",

@@ -91,6 +91,23 @@ def _outputs(
     return model.stacked.apply(specific, heads, representation)[0]
 
 
+def _some_outputs(
+    model: Model,
+    shared: PyTree,
+    specific: PyTree,
+    collections: PyTree,
+    inputs: Array,
+    names: Sequence[str],
+) -> Mapping[str, Array]:
+    """The outputs of these tasks alone."""
+    if model.encode is None or model.decode is None:
+        found = model.apply(shared, specific, collections, inputs)[0]
+        return {name: found[name] for name in names}
+    trunk, heads = collections or ((), ())
+    representation, _ = model.encode(shared, trunk, inputs)
+    return model.decode(specific, heads, dict.fromkeys(names, representation))[0]
+
+
 def _measured(groups: Sequence[together.Group]) -> Stacked:
     """The states of all metrics by `task/metric`, those of one metric together."""
     names: list[list[str]] = []
@@ -114,6 +131,7 @@ def predict(
     inputs: data.Inputs,
     *,
     batch_size: int = 256,
+    task_names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """The raw outputs (logits, values) of a model for new inputs.
 
@@ -122,6 +140,8 @@ def predict(
         state: with trained parameters.
         inputs: `[N, ...]`, or several such arrays by name, as in training.
         batch_size: examples computed at once.
+        task_names: the tasks that are asked for; the heads of the others (auxiliary
+            ones, say) are not computed. Default: all.
 
     Returns:
         `{task: [N, ...]}`.
@@ -140,7 +160,9 @@ def predict(
     @jax.jit
     def apply(variables: tuple[PyTree, ...], batch: Array) -> Mapping[str, Array]:
         shared, specific, collections = variables
-        return _outputs(model, shared, specific, collections, batch)
+        if task_names is None:
+            return _outputs(model, shared, specific, collections, batch)
+        return _some_outputs(model, *variables, batch, task_names)
 
     parts = []
     total = shapes[0][0]
