@@ -4,20 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.trunk_cases import IMAGES, B
+from models.trunk_cases import IMAGES, B, drawn
 
 from mtl_jax import models
 
 
 def start(trunk, inputs=IMAGES):
     """Its variables in float64, none of them at its initial value."""
-    variables = jax.jit(trunk.init)(jax.random.key(0), inputs)
-    rng = np.random.default_rng(3)
-
-    def moved(leaf):
-        return np.asarray(leaf, np.float64) + 0.2 * rng.uniform(size=leaf.shape)
-
-    return jax.tree.map(moved, variables)
+    return drawn(jax.eval_shape(trunk.init, jax.random.key(0), inputs), np.float64)
 
 
 def check(trunk, variables, expected, inputs=IMAGES):

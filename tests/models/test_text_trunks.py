@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from models.test_image_trunks import block, layer_norm
-from models.trunk_cases import TEXT, VECTORS, V
+from models.trunk_cases import TEXT, VECTORS, V, drawn
 
 from mtl_jax import models, objective, tasks, train, weighting
 from mtl_jax.models import Vectors
@@ -30,16 +30,12 @@ trunks = pytest.mark.parametrize("name", TRUNKS)
 def start(name):
     """Variables, none of them at its initial value, and `(variables, tokens) -> …`."""
     trunk = TRUNKS[name]
-    variables = jax.jit(trunk.init)(jax.random.key(0), TEXT)
-    rng = np.random.default_rng(3)
-
-    def moved(leaf):
-        return np.asarray(leaf + 0.2 * rng.uniform(size=leaf.shape), np.float32)
+    variables = drawn(jax.eval_shape(trunk.init, jax.random.key(0), TEXT))
 
     def apply(variables, tokens):
         return trunk.apply(variables, {"tokens": tokens})
 
-    return jax.tree.map(moved, variables), jax.jit(apply)
+    return variables, jax.jit(apply)
 
 
 def close(found, expected):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.trunk_cases import CASES, IMAGES, TABLE, TEXT, B
+from models.trunk_cases import CASES, IMAGES, TABLE, TEXT, B, drawn
 
 from mtl_jax import build, config, models, tasks
 
@@ -26,13 +26,7 @@ class Started(NamedTuple):
 @functools.cache
 def start(name):
     trunk, inputs = CASES[name].trunk, CASES[name].inputs
-    variables = jax.jit(trunk.init)(jax.random.key(0), inputs)
-    rng = np.random.default_rng(3)
-
-    def moved(leaf):
-        return leaf + 0.2 * rng.uniform(size=leaf.shape).astype(np.float32)
-
-    variables = {**variables, "params": jax.tree.map(moved, variables["params"])}
+    variables = drawn(jax.eval_shape(trunk.init, jax.random.key(0), inputs))
     return Started(trunk, variables, inputs, jax.jit(trunk.apply))
 
 

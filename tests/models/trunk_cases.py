@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import numpy as np
 
 from mtl_jax import models
@@ -33,6 +34,19 @@ class Case(NamedTuple):
     inputs: object
     shape: object  # of the representation, without the examples
     reads: str | None = None  # what heads read
+
+
+def drawn(shapes, dtype=np.float32):
+    """Values for variables, none of which is 0 or 1; faster than to compile `init`."""
+    rng = np.random.default_rng(3)
+
+    def one(path, leaf):
+        positive = path[0].key in ("batch_stats", "frozen")
+        values = rng.uniform(0.5 if positive else -0.5, 1.5, leaf.shape)
+        fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 1
+        return (values / np.sqrt(fan_in)).astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(one, dict(shapes))
 
 
 def text(words, width):
