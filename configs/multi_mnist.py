@@ -5,7 +5,8 @@ Commands:
     mtl-jax data prepare mnist --from DIR
     mtl-jax train configs/multi_mnist.py
 
-The smallest benchmark of the field, by the recipe of Sener and Koltun (NeurIPS 2018)."""
+The smallest benchmark of the field, by the recipe of Sener and Koltun (NeurIPS
+2018)."""
 
 from mtl_jax.config import (
     Config,

@@ -44,7 +44,7 @@ def few_images(monkeypatch):
     whole = digit_images._digits
 
     def first(part):
-        return digit_images.Digits(*(array[:4000] for array in whole(part)))
+        return digit_images.Digits(*(array[:12_000] for array in whole(part)))
 
     monkeypatch.setattr(digit_images, "_digits", first)
 

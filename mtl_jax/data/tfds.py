@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,22 @@ def load(
             parts["train"], validation_fraction, seed
         )
     return source_lib.Dataset(
-        builder.name, parts["train"], parts.get("validation"), parts.get("test")
+        builder.name,
+        parts["train"],
+        parts.get("validation"),
+        parts.get("test"),
+        {"tasks": _classes(builder, parts["train"].labels)},
     )
+
+
+def _classes(builder: Any, labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What TFDS says of the labels that are classes."""
+    features = records.flatten(builder.info.features)
+    return {
+        name: {"kind": "classification", "num_classes": features[name].num_classes}
+        for name in labels
+        if getattr(features[name], "num_classes", None)
+    }
 
 
 def open_source(

@@ -162,7 +162,7 @@ def predict(
         shared, specific, collections = variables
         if task_names is None:
             return _outputs(model, shared, specific, collections, batch)
-        return _some_outputs(model, *variables, batch, task_names)
+        return _some_outputs(model, shared, specific, collections, batch, task_names)
 
     parts = []
     total = shapes[0][0]
