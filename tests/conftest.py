@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiles in two thirds of the time; most tests compile more than they compute.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MTL_JAX_CACHE_DIR", "")  # tests write nothing into a home
 # Two workers with two BLAS threads each on two cores wait for each other.
@@ -31,19 +33,36 @@ def group_of(item):
     return group
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of one group follow each other; else the order stays."""
+    order = {}
+    for item in items:
+        order.setdefault((item.path, group_of(item)), len(order))
+    files = {}
+    for item in items:
+        files.setdefault(item.path, len(files))
+    items.sort(key=lambda i: (files[i.path], order[i.path, group_of(i)]))
+
+
 _running: list[str] = []
 
 
 def pytest_runtest_setup(item):
-    """Forget what the last group has compiled.
+    """Forget what groups before have compiled, before it is too much.
 
     Each compiled program keeps a few memory maps; Linux gives a process 65,530 of them.
     """
     group = group_of(item)
-    if _running != [group]:
-        _running[:] = [group]
+    if _running == [group]:
+        return
+    _running[:] = [group]
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+MOST_MAPS = 25_000
 
 
 @pytest.fixture(scope="session")

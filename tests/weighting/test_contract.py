@@ -23,10 +23,19 @@ def problem(seed=0, t=T):
     return jacobian, jnp.asarray(rng.uniform(0.5, 2, t), jnp.float32)
 
 
-def apply(method, jacobian, losses, state, key=KEY, **extra):
-    """One step of a method, and what it observes after it."""
+def apply(method, jacobian, losses, state, key=KEY, epoch=0, **extra):
+    """One step of a method, and what it observes after it.
+
+    Always with the same keywords: what one test has compiled, the next one uses.
+    """
     out = weighting.aggregate(
-        method, jacobian, losses=losses, state=state, key=key, **extra
+        method,
+        jacobian,
+        losses=losses,
+        state=state,
+        key=key,
+        epoch=jnp.int32(epoch),
+        **extra,
     )
     state = out.state
     if getattr(method, "observe", None) is not None:
@@ -46,7 +55,7 @@ def test_the_table_has_every_method():
     assert sorted([*(row.name for row in TABLE), *BILEVEL]) == sorted(weighting.METHODS)
 
 
-def test_state_is_stable_and_the_step_compiles_once(row):
+def test_state_is_stable_and_one_program_serves_all_steps(row):
     method = row.make()
     state = method.init(T, jnp.zeros(P))
     before = describe(state)
@@ -57,7 +66,8 @@ def test_state_is_stable_and_the_step_compiles_once(row):
     @jax.jit
     def step(jacobian, losses, state, key, epoch):
         traces.append(1)
-        return apply(method, jacobian, losses, state, key, epoch=epoch)
+        more = {"nonsense": 3, "step": 1}
+        return apply(method, jacobian, losses, state, key, epoch, **more)
 
     for i in range(60):
         jacobian, losses = problem(i)
@@ -68,17 +78,13 @@ def test_state_is_stable_and_the_step_compiles_once(row):
         assert direction.dtype == jnp.float32
         assert np.all(np.isfinite(direction))
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
+        if i == 0:  # compiled as a whole, and with keywords that it does not know
+            plain, _ = apply(
+                method, jacobian, losses, method.init(T, jnp.zeros(P)), key
+            )
+            np.testing.assert_allclose(direction, plain, rtol=1e-5, atol=1e-6)
     assert len(traces) == 1
     assert not any(weak for _, _, weak in before[0]), "give dtypes in init"
-
-
-def test_jit_equals_eager(row):
-    method = row.make()
-    jacobian, losses = problem()
-    state = method.init(T, jnp.zeros(P))
-    eager, _ = apply(method, jacobian, losses, state)
-    jitted, _ = jax.jit(lambda j, x, s: apply(method, j, x, s))(jacobian, losses, state)
-    np.testing.assert_allclose(eager, jitted, rtol=1e-5, atol=1e-6)
 
 
 def test_vmap_over_seeds_equals_a_loop(row):
@@ -112,18 +118,8 @@ def test_numeric_hyper_parameters_may_be_tracers(row):
 
         values = jnp.array([value, 2 * value], jnp.float32)
         swept = jax.vmap(run)(values)
-        for one, v in zip(swept, values, strict=True):
-            np.testing.assert_allclose(one, run(float(v)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(swept[0], run(value), rtol=1e-4, atol=1e-5)
         assert not np.array_equal(swept[0], swept[1]), f"{name} has no effect"
-
-
-def test_unknown_keywords_are_swallowed(row):
-    method = row.make()
-    jacobian, losses = problem()
-    state = method.init(T, jnp.zeros(P))
-    plain, _ = apply(method, jacobian, losses, state)
-    more, _ = apply(method, jacobian, losses, state, nonsense=3, step=1)
-    np.testing.assert_array_equal(plain, more)
 
 
 def test_same_key_same_result_other_key_other_result(row):
@@ -178,7 +174,7 @@ def test_an_absent_task_is_left_out(row, t):
             state=wide_state,
             key=KEY,
             mask=mask,
-            epoch=i,
+            epoch=jnp.int32(i),
         )
         direction, wide_state = out.direction, out.state
         if getattr(method, "observe", None) is not None:
@@ -201,7 +197,7 @@ def fall(losses):
 
 def apply_plain(method, jacobian, losses, state, epoch):
     out = weighting.aggregate(
-        method, jacobian, losses=losses, state=state, key=KEY, epoch=epoch
+        method, jacobian, losses=losses, state=state, key=KEY, epoch=jnp.int32(epoch)
     )
     state = out.state
     if getattr(method, "observe", None) is not None:
@@ -217,12 +213,14 @@ def test_no_task_at_all_gives_zero(row):
         losses=jnp.zeros(T),
         key=KEY,
         mask=jnp.zeros(T, bool),
+        epoch=jnp.int32(0),
     )
     np.testing.assert_array_equal(out.direction, 0)
 
 
-@pytest.mark.parametrize("t", [1, 2, 40, 128])
+@pytest.mark.parametrize("t", [1, 128])
 def test_any_number_of_tasks(row, t):
+    """Those between are in test_properties.py."""
     if t < row.min_tasks:
         with pytest.raises(ValueError, match="tasks"):
             row.make_for(t).init(t, jnp.zeros(P))
