@@ -34,5 +34,5 @@ def get_config() -> Config:
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 1e-3),
-        train=TrainConfig(epochs=6, batch_size=128, log_every=100),
+        train=TrainConfig(epochs=4, batch_size=128, log_every=100),
     )
