@@ -14,9 +14,9 @@ from mtl_jax import metrics
 ALONE = "single task"
 HEAD = """# Results
 
-Every program of `configs/`, trained on real data with its method and with others, beside
-each of its tasks alone: the same network, as many steps, batches of as many of its
-examples. Mean ± sample standard deviation over seeds; the test split, after the last
+Every program of `configs/`, trained on real data with its method and with others,
+beside each of its tasks alone: the same network, as many steps, batches of as many of
+its examples. Mean ± sample standard deviation over seeds; the test split, after the last
 epoch. Nothing was tuned on it. A method that does not help is in the table like the
 others.
 

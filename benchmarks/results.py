@@ -1,9 +1,9 @@
 """Every program with its method, with others, and each of its tasks alone.
 
-A program is a config of `configs/`. Runs are appended to the record as they end, and those
-that it has are not run again, so that a long measurement may be stopped and continued.
-A task alone has the same network and as many steps, with batches of as many of its
-examples.
+A program is a config of `configs/`. Runs are appended to the record as they end, and
+those that it has are not run again, so that a long measurement may be stopped and
+continued. A task alone has the same network and as many steps, with batches of as many
+of its examples.
 
 Commands:
 
