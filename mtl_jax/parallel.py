@@ -128,7 +128,7 @@ def wrap_step(step: Callable[..., Any], devices: Sequence[Any]) -> Callable[...,
     """
     if len(devices) == 1:
         compiled = jax.jit(lambda s, b: step(s, b, None), donate_argnums=0)
-        return lambda state, batch: compiled(state, jax.device_put(batch, devices[0]))
+        return lambda state, batch: compiled(state, _on(devices[0], batch))
     mapped = jax.pmap(
         lambda s, b: step(s, b, AXIS),
         axis_name=AXIS,
@@ -138,6 +138,14 @@ def wrap_step(step: Callable[..., Any], devices: Sequence[Any]) -> Callable[...,
         donate_argnums=0,
     )
     return lambda state, batch: mapped(state, _place_batch(batch, devices))
+
+
+def _on(device: Any, batch: PyTree) -> PyTree:
+    """A batch on a device; one that is there is not touched, which takes long."""
+    for leaf in jax.tree.leaves(batch):
+        if not isinstance(leaf, jax.Array) or leaf.devices() != {device}:
+            return jax.device_put(batch, device)
+    return batch
 
 
 def wrap_call(call: Callable[..., Any], devices: Sequence[Any]) -> Callable[..., Any]:

@@ -41,6 +41,10 @@ CACHED = 8
 cache."""
 
 
+WRITTEN_OUT = 16
+"""Copies of layers in a program, at most, where chunks stand one after the other."""
+
+
 class Made(NamedTuple):
     """A Gramian, and the Jacobian where it was made whole."""
 
@@ -298,7 +302,8 @@ def _pull(sample: Samples, chunk: int | None, bases: dict[int, Array]) -> _Pulle
 
     if chunk is None and jax.default_backend() == "cpu":
         chunk = CACHED
-    return in_chunks(some, sample.cotangents, chunk)
+    written_out = WRITTEN_OUT // max(len(layered.layers), 1)
+    return in_chunks(some, sample.cotangents, chunk, written_out)
 
 
 def cheaper(layer: Layer, num_tasks: int, reduce: Reduce) -> str:

@@ -103,12 +103,26 @@ def each_task(
 
 
 def in_chunks(
-    function: Callable[[PyTree], Any], rows: PyTree, chunk: int | None
+    function: Callable[[PyTree], Any],
+    rows: PyTree,
+    chunk: int | None,
+    written_out: int = 1,
 ) -> Any:
-    """As `each_task`, with a function of several rows, leaves `[n, ...]`."""
+    """As `each_task`, with a function of several rows, leaves `[n, ...]`.
+
+    Up to `written_out` chunks are no loop, which would fill its results with zeros
+    before it makes them.
+    """
     count = jax.tree.leaves(rows)[0].shape[0]
     if chunk is None or chunk >= count:
         return function(rows)
+    if count <= written_out * chunk:
+        starts = range(0, count, chunk)
+        made = [
+            function(jax.tree.map(lambda a, i=i: a[i : i + chunk], rows))
+            for i in starts
+        ]
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *made)
     whole = count // chunk * chunk
     several = fast_in_loops(function)
     first = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), rows)
