@@ -16,9 +16,9 @@ HEAD = """# Results
 
 Every program of `configs/`, trained on real data with its method and with others,
 beside each of its tasks alone: the same network, as many steps, batches of as many of
-its examples. Mean ± sample standard deviation over seeds; the test split, after the last
-epoch. Nothing was tuned on it. A method that does not help is in the table like the
-others.
+its examples. Mean ± sample standard deviation over seeds; the test split, after the
+last epoch. Nothing was tuned on it. A method that does not help is in the table like
+the others.
 
 Δm compares the means with the single tasks in both conventions that are in print
 (`mtl_jax.metrics.delta_m`): over metrics, where LOWER is better, and over tasks, where

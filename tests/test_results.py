@@ -1,0 +1,147 @@
+"""The page of results: what is run for it, and how its tables are made."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtl_jax import config, data
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        import bench_results
+        import results
+    finally:
+        sys.path.remove(str(FOLDER))
+    return results, bench_results
+
+
+def settings(**budget):
+    return config.Config(
+        "tiny",
+        config.DataConfig("digits"),
+        (
+            config.TaskConfig("a", "classification", num_outputs=3),
+            config.TaskConfig("b", "binary"),
+        ),
+        train=config.TrainConfig(epochs=4, batch_size=8, **budget),
+    )
+
+
+def both(policy="max"):
+    rng = np.random.default_rng(0)
+
+    def own(count, label, top):
+        inputs = rng.normal(size=(count, 5)).astype(np.float32)
+        return data.from_splits(
+            (inputs, {label: rng.integers(0, top, count)}),
+            test=(inputs[:4], {label: np.arange(4) % top}),
+        )
+
+    return data.per_task({"a": own(40, "a", 3), "b": own(24, "b", 2)}, policy=policy)
+
+
+def test_a_task_alone_has_its_own_examples_and_as_many_steps(scripts):
+    results, _ = scripts
+    joint, dataset = settings(), both()
+    steps = 4 * data.order(dataset.train, 8, seed=0).steps_per_epoch
+    for task, count in (("a", 40), ("b", 24)):
+        chosen = next(t for t in joint.tasks if t.name == task)
+        changed, examples = results.alone(joint, dataset, chosen)
+        assert (len(examples.train), list(examples.train.labels)) == (count, [task])
+        assert (len(examples.test), examples.train.masks) == (4, {})
+        assert changed.train.batch_size == 4, "its part of a batch"
+        own = changed.train.epochs * (count // 4)
+        assert abs(own - steps) <= count // 4 // 2
+        assert changed.method.name == "equal"
+
+
+def test_missing_labels_are_left_out_of_a_task_alone(scripts):
+    results, _ = scripts
+    known = np.arange(20) % 4 > 0
+    dataset = data.from_splits(
+        (np.eye(20), {"a": np.arange(20) % 3, "b": np.arange(20) % 2}, {"b": known})
+    )
+    changed, examples = results.alone(settings(), dataset, settings().tasks[1])
+    assert len(examples.train) == 15
+    assert changed.train.batch_size == 8
+
+
+def test_a_program_runs_its_method_others_and_each_task(scripts):
+    results, _ = scripts
+    found = [
+        (what["method"], what.get("task"), [t.name for t in chosen.tasks])
+        for what, chosen, _ in results.runs("tiny", settings(), both(), ["uw", "equal"])
+    ]
+    assert found == [
+        ("equal", None, ["a", "b"]),
+        ("uw", None, ["a", "b"]),
+        ("single task", "a", ["a"]),
+        ("single task", "b", ["b"]),
+    ]
+
+
+def test_a_run_tells_the_metrics_of_the_test_split(scripts):
+    results, bench_results = scripts
+    chosen = dataclasses.replace(
+        settings(), model=config.ModelConfig(trunk_args={"features": (4,)})
+    )
+    row = {"program": "tiny", "method": "equal", "seed": 0}
+    row |= results.run(chosen, both(), 0)
+    assert {"a/accuracy", "b/auc"} <= set(row["test"])
+    assert row["metrics"]["a"]["accuracy"] is True
+    assert "tiny equal 0: a/accuracy" in bench_results.line(row)
+
+
+def rows():
+    metrics = {"a": {"accuracy": True, "f1": True}, "b": {"rmse": False}}
+    for seed, (a, b) in enumerate([(0.8, 2.0), (0.6, 4.0)]):
+        common = {"program": "tiny", "seed": seed, "seconds": 3.0}
+        yield {
+            **common,
+            "method": "equal",
+            "metrics": metrics,
+            "test": {"a/accuracy": a, "a/f1": 0.1, "b/rmse": b},
+        }
+        for task, value in (("a", 0.5), ("b", 2.0)):
+            name = next(iter(metrics[task]))
+            yield {
+                **common,
+                "method": "single task",
+                "task": task,
+                "metrics": {task: metrics[task]},
+                "test": {f"{task}/{name}": value},
+            }
+
+
+def test_the_table_has_means_spreads_and_both_conventions(scripts):
+    _, bench_results = scripts
+    lines = bench_results.table("tiny", list(rows())).splitlines()
+    head, _, single, equal = lines[5:]
+    assert head.split(" | ")[1:3] == ["a/accuracy", "b/rmse"]
+    assert single.startswith("| single task | 0.500 ± 0.000 | 2.000 ± 0.000 |")
+    assert equal.startswith("| equal | 0.700 ± 0.141 | 3.000 ± 1.414 |")
+    # (0.7 - 0.5) / 0.5 = +40 %, (3 - 2) / 2 = 50 % worse: mean 5 % worse.
+    assert equal.endswith("| +5.00 % | -5.00 % | 3 |")
+    assert single.endswith("|  |  | 6 |")
+
+
+def test_a_record_is_read_and_its_page_written(scripts, tmp_path):
+    import json
+
+    _, bench_results = scripts
+    record = tmp_path / "record.jsonl"
+    assert bench_results.read(record) == []
+    record.write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    assert len({bench_results.key(row) for row in bench_results.read(record)}) == 6
+    bench_results.write(record, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert page.startswith("# Results")
+    assert "## tiny" in page
