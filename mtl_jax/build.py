@@ -3,18 +3,17 @@
 import dataclasses
 import functools
 import inspect
-import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from mtl_jax import config as settings
 from mtl_jax import data, losses, metrics, models, tasks, weighting
-from mtl_jax.config import parse
+from mtl_jax.build_model import build_model as build_model
+from mtl_jax.build_model import typed
 from mtl_jax.errors import unknown_name
 
 
@@ -55,7 +54,7 @@ def build_method(config: settings.MethodConfig) -> weighting.AnyMethod:
     """
     arguments = config.args
     if config.name in weighting.METHODS:
-        arguments = _typed(weighting.METHODS[config.name], arguments, "method.args")
+        arguments = typed(weighting.METHODS[config.name], arguments, "method.args")
     method = weighting.make(config.name, **arguments)
     for wrapper in config.wrap:
         method = _wrapped(method, wrapper)
@@ -172,81 +171,6 @@ def _outputs(config: settings.TaskConfig, facts: Mapping[str, Any]) -> tuple[Any
             f"number of its {what}"
         )
     return (config.name,) if count is None else (config.name, count)
-
-
-def build_model(
-    config: settings.ModelConfig,
-    task_list: tuple[tasks.Task, ...],
-    facts: Mapping[str, Any] | None = None,
-    per_token: Collection[str] = (),
-) -> models.Model:
-    """A trunk with a head for each task.
-
-    Args:
-        config: the settings.
-        task_list: the tasks.
-        facts: arguments of the trunk that follow from the data.
-        per_token: tasks whose heads look at every word of a text.
-
-    Raises:
-        ValueError: a trunk or argument that there is not.
-    """
-    if config.trunk not in models.TRUNKS:
-        raise unknown_name("trunk", config.trunk, models.TRUNKS)
-    factory = models.TRUNKS[config.trunk]
-    known = [n for n in inspect.signature(factory).parameters if n not in _LINEN]
-    for name in config.trunk_args:
-        if name not in known:
-            raise unknown_name(f"argument of trunk {config.trunk!r}", name, known)
-    found = {n: v for n, v in (facts or {}).items() if n in known}
-    arguments: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v
-        for k, v in {
-            **found,
-            **_typed(factory, config.trunk_args, "model.trunk_args"),
-        }.items()
-    }
-    try:
-        trunk = factory(**arguments)
-    except TypeError as error:
-        raise ValueError(
-            f"trunk {config.trunk!r} with the arguments {sorted(arguments)}: {error}. "
-            "Give them in model.trunk_args"
-        ) from error
-    heads = {t.name: _head(config, t, t.name in per_token) for t in task_list}
-    model = models.from_linen(models.HardSharing(trunk, heads))
-    return models.in_dtype(model, config.dtype)
-
-
-_LINEN = ("parent", "name")
-
-
-def _typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]:
-    """Arguments as the annotations of a factory ask, as far as those are plain types.
-
-    Raises:
-        ValueError: an argument of another type.
-    """
-    hints, result = typing.get_type_hints(factory), dict(arguments)
-    for name in arguments.keys() & hints.keys():
-        hint = hints[name]
-        plain = (int, float, bool, str, Sequence[int], Sequence[float])
-        if hint in plain or typing.get_origin(hint) is Literal:
-            result[name] = parse.coerce(arguments[name], hint, f"{path}.{name}")
-        elif typing.get_origin(hint) is Callable:
-            raise ValueError(f"{path}.{name} is a function, which settings cannot hold")
-    return result
-
-
-def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn.Module:
-    width = task.num_outputs or 1
-    if config.trunk in models.TEXT_TRUNKS:
-        reads: Any = "tokens" if per_token else "pooled"
-        return models.Head(width, config.head_features, reads)
-    layers: list[Any] = []
-    for features in config.head_features:
-        layers += [nn.Dense(features), nn.relu]
-    return nn.Sequential([*layers, nn.Dense(width)]) if layers else nn.Dense(width)
 
 
 def build_optimizer(

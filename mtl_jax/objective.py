@@ -10,6 +10,7 @@ import numpy as np
 from mtl_jax import losses, tasks
 from mtl_jax.engine import Encoded, SplitLosses, StackedLosses, TaskLosses
 from mtl_jax.models.base import Model, StackedHeads
+from mtl_jax.models.penalised import apart
 from mtl_jax.stacked import columns, in_order, rows, scale_rows
 from mtl_jax.together import Group, groups
 from mtl_jax.typing import Array, Batch, PyTree
@@ -55,6 +56,7 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
             )
             return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
+        whole.no_representation = model.no_representation  # type: ignore[attr-defined]
         return whole
 
     def encode(
@@ -153,38 +155,48 @@ def task_losses(
 
     Args:
         task_list: the tasks.
-        outputs: `{task: [B, ...]}`.
+        outputs: `{task: [B, ...]}`, or a `models.Penalised`.
         batch: with `labels`, and `masks` and `valid` where labels are missing.
 
     Returns:
-        The sums, scaled by the weights of the tasks, and the counts; both `[T]`.
+        The sums, penalties included and scaled by the weights of the tasks, and the
+        counts; both `[T]`.
 
     Raises:
         ValueError: a task without outputs, or outputs that do not fit the loss.
     """
-    return losses_of(groups(task_list, outputs, batch))
+    outputs, penalties = apart(outputs)
+    return losses_of(groups(task_list, outputs, batch), penalties)
 
 
-def losses_of(found: Sequence[Group]) -> TaskLosses:
+def losses_of(
+    found: Sequence[Group], penalties: Mapping[str, Array] | None = None
+) -> TaskLosses:
     """Sums and counts of the losses of all tasks, in the order of the tasks."""
-    parts = [_group_losses(group) for group in found]
+    parts = [_group_losses(group, penalties or {}) for group in found]
     order = [t for group in found for t in group.places]
     return in_order(parts, order)
 
 
-def _group_losses(group: Group) -> TaskLosses:
+def _group_losses(group: Group, penalties: Mapping[str, Array]) -> TaskLosses:
     loss = group.tasks[0].loss
 
-    def one(output: Array, labels: Array, mask: Array) -> TaskLosses:
+    def one(
+        output: Array, labels: Array, mask: Array, penalty: Array | None = None
+    ) -> TaskLosses:
         values, weights = loss.per_example(output, labels)
         kpi = losses.kpi_per_example(loss, output, labels, values, weights)
+        if penalty is not None:
+            values += weights * penalty
         return TaskLosses(
             jnp.sum(jnp.where(mask, values, 0)),
             jnp.sum(jnp.where(mask, weights, 0)),
             kpi=jnp.sum(jnp.where(mask, weights * kpi, 0)),
         )
 
-    out = group.each(one)
+    # The heads of a group are alike, so that all of its tasks have one or none.
+    names = [task.name for task in group.tasks if task.name in penalties]
+    out = group.each(one, *([rows(penalties, names)] if names else []))
     # A NumPy array would widen sums in half precision.
     weights = np.array([task.weight for task in group.tasks])
     return out._replace(sums=out.sums * weights.astype(out.sums.dtype))

@@ -27,9 +27,12 @@ class Group(NamedTuple):
     labels: Array  # [n, B, ...]; 0 where there is none
     mask: Array  # [n, B] bool, there is a label
 
-    def each(self, function: Callable[..., PyTree]) -> PyTree:
-        """`function(outputs, labels, mask)` of each task, its leaves as `[n, ...]`."""
-        arrays = (self.outputs, self.labels, self.mask)
+    def each(self, function: Callable[..., PyTree], *more: Array) -> PyTree:
+        """`function(outputs, labels, mask, *more)` of each task.
+
+        What it returns, and what more it gets, has leaves `[n, ...]`.
+        """
+        arrays = (self.outputs, self.labels, self.mask, *more)
         if len(self.tasks) > 1:
             return jax.vmap(function)(*arrays)
         out = function(*(array[0] for array in arrays))

@@ -45,7 +45,10 @@ BELOW = {
         "typing errors tree weighting engine losses metrics tasks models data "
         "parallel checkpoint diagnostics objective stacked together"
     ),
-    "build": "typing errors config data losses metrics models tasks weighting",
+    "build_model": "typing errors config models tasks",
+    "build": (
+        "typing errors config data losses metrics models tasks weighting build_model"
+    ),
     "run": "typing errors config data build checkpoint report train tasks parallel"
     " weighting",
     "trained": "typing errors config data build checkpoint train",
@@ -56,7 +59,7 @@ BELOW = {
 }
 ANYWHERE = {"jax", "numpy", "optax"}
 ONLY_IN = {
-    "flax": {"models", "build"},
+    "flax": {"models", "build_model"},
     "tensorflow_datasets": {"data"},
     "sklearn": {"data"},
     "grain": {"data"},

@@ -72,8 +72,13 @@ class TaskConfig:
 class ModelConfig:
     """A trunk, a head a task, and what of them is shared."""
 
-    trunk: str = "mlp"
+    trunk: str | None = "mlp"
+    """None: an architecture of vectors reads the inputs themselves."""
     trunk_args: dict[str, Any] = field(default_factory=dict)
+    architecture: str = "hard_sharing"
+    """One of `mtl_jax.models.ARCHITECTURES`. Where tasks are steps of a chain (esmm,
+    aitm), their order is that of the chain."""
+    architecture_args: dict[str, Any] = field(default_factory=dict)
     head_features: tuple[int, ...] = ()
     """Hidden layers of each head."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -186,7 +186,7 @@ def _check_place(method: base.Method, at: str, parts: Sequence[LossFunction]) ->
         return
     why = None
     if not isinstance(parts[0], SplitLosses):
-        why = (
+        why = getattr(parts[0], "no_representation", None) or (
             "this loss function has no single shared representation: it is not a "
             "SplitLosses(encode, losses)"
         )

@@ -1,7 +1,8 @@
 """Loss functions as the engine understands them.
 
 In every form, `shared` and `specific` are pytrees of parameters and each task-specific
-parameter occurs in the loss of one task only.
+parameter occurs in the loss of one task only. A function that is not split may say why
+in an attribute `no_representation`, for the error of who asks for one.
 """
 
 from collections.abc import Callable

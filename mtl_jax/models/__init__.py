@@ -1,11 +1,24 @@
 """Models: Linen trunks and architectures, and the contract that any model can meet."""
 
+from mtl_jax.models.aitm import AITM as AITM
+from mtl_jax.models.architectures import ARCHITECTURES as ARCHITECTURES
+from mtl_jax.models.architectures import OF_VECTORS as OF_VECTORS
 from mtl_jax.models.base import Model as Model
 from mtl_jax.models.base import Variables as Variables
+from mtl_jax.models.dselect_k import DSelectK as DSelectK
+from mtl_jax.models.esmm import ESMM as ESMM
+from mtl_jax.models.esmm import conditional_logits as conditional_logits
 from mtl_jax.models.hard_sharing import HardSharing as HardSharing
 from mtl_jax.models.heads import Head as Head
 from mtl_jax.models.linen import from_linen as from_linen
+from mtl_jax.models.match_params import Match as Match
+from mtl_jax.models.match_params import count_params as count_params
+from mtl_jax.models.match_params import match_params as match_params
 from mtl_jax.models.mixed_precision import in_dtype as in_dtype
+from mtl_jax.models.mmoe import MMoE as MMoE
+from mtl_jax.models.penalised import Penalised as Penalised
+from mtl_jax.models.ple import CGC as CGC
+from mtl_jax.models.ple import PLE as PLE
 from mtl_jax.models.trunks import CNN as CNN
 from mtl_jax.models.trunks import MLP as MLP
 from mtl_jax.models.trunks import TEXT_TRUNKS as TEXT_TRUNKS

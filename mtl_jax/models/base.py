@@ -58,6 +58,10 @@ class Model(NamedTuple):
             -> ({task: outputs}, head_collections)`, or `None`; the outputs of a task
             read its own representation alone.
         stacked: the same heads, together; `None` where each is computed alone.
+        no_representation: why there is no `encode`, for the error of who asks for it.
+
+    In training, the outputs of a task may be `models.Penalised`: with a term of the
+    task's loss that is the model's own.
     """
 
     init: Callable[..., Variables]
@@ -65,3 +69,4 @@ class Model(NamedTuple):
     encode: Callable[..., tuple[PyTree, PyTree]] | None = None
     decode: Callable[..., tuple[dict[str, Any], PyTree]] | None = None
     stacked: StackedHeads | None = None
+    no_representation: str | None = None

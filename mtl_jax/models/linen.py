@@ -17,8 +17,10 @@ def from_linen(module: nn.Module, *, stack_heads: bool = True) -> Model:
     The module says which of its top-level parameters are shared with a method or
     attribute `shared_names`, a tuple of names; the others are task-specific. Its
     `__call__(inputs, train)` returns `{task: outputs}`; with `encode(inputs, train)`
-    and `decode({task: representation}, train)` it has a representation. Modules that
-    use dropout read the stream "dropout". BatchNorm layers are synchronised over the
+    and `decode({task: representation}, train)` it has a representation; one that cannot
+    have any may say why in an attribute `no_representation`, e.g. "the towers read each
+    other", which the error of `at="representation"` has. Modules that use dropout read
+    the stream "dropout". BatchNorm layers are synchronised over the
     data-parallel axis, whether or not they name it.
 
     Heads that are alike are stacked: one leaf `[n, ...]` for all their kernels, in the
@@ -151,7 +153,8 @@ def from_linen(module: nn.Module, *, stack_heads: bool = True) -> Model:
         return stacked_heads.stack(groups, init_trunk, encode)
     if hasattr(module, "encode") and hasattr(module, "decode"):
         return Model(init, apply, encode, decode)
-    return Model(init, apply)
+    reason = getattr(module, "no_representation", None)
+    return Model(init, apply, no_representation=reason)
 
 
 def _split(variables: dict[str, Any], names: Collection[str]) -> tuple[dict, dict]:

@@ -44,7 +44,13 @@ def bind(
             one = accumulation.losses_in_parts(one, activations)
         else:
             one = activations.limited(one)
-        return lambda shared, specific: one(shared, specific, batch, key, collections)
+
+        def bound(shared: PyTree, specific: PyTree) -> Any:
+            return one(shared, specific, batch, key, collections)
+
+        reason = getattr(losses_fn, "no_representation", None)
+        bound.no_representation = reason  # type: ignore[attr-defined]
+        return bound
     trunk, heads = collections or ((), ())
     head_key = None if key is None else jax.random.fold_in(key, 1)
     encode = call(losses_fn.encode, 1)

@@ -1,0 +1,130 @@
+"""From settings to a model: trunk, heads, and what of them is shared."""
+
+import inspect
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+
+from mtl_jax import config as settings
+from mtl_jax import models, tasks
+from mtl_jax.config import parse
+from mtl_jax.errors import unknown_name
+
+_NOT_SET = ("trunk", "heads", "parent", "name")
+"""Arguments of modules and architectures that settings do not give."""
+
+
+def build_model(
+    config: settings.ModelConfig,
+    task_list: tuple[tasks.Task, ...],
+    facts: Mapping[str, Any] | None = None,
+    per_token: Collection[str] = (),
+) -> models.Model:
+    """An architecture of a trunk and a head for each task.
+
+    Args:
+        config: the settings.
+        task_list: the tasks; their order is that of the chain, for architectures of
+            steps that follow one another.
+        facts: arguments of the trunk that follow from the data.
+        per_token: tasks whose heads look at every word of a text.
+
+    Raises:
+        ValueError: a trunk, architecture or argument that there is not, or a task that
+            the architecture has no outputs for.
+    """
+    trunk = None
+    if config.trunk is not None:
+        trunk = _made(
+            "trunk", config.trunk, models.TRUNKS, config.trunk_args, facts=facts or {}
+        )
+    elif config.architecture not in models.OF_VECTORS:
+        raise ValueError(
+            f"model.trunk is not set, and the architecture {config.architecture!r} "
+            f"needs one. Set it to one of {', '.join(sorted(models.TRUNKS))}"
+        )
+    net = _made(
+        "architecture",
+        config.architecture,
+        models.ARCHITECTURES,
+        config.architecture_args,
+        trunk=trunk,
+        heads={t.name: _head(config, t, t.name in per_token) for t in task_list},
+    )
+    return models.in_dtype(models.from_linen(net), config.dtype)
+
+
+def _made(
+    kind: Literal["trunk", "architecture"],
+    name: str,
+    table: Mapping[str, Callable[..., nn.Module]],
+    given: dict[str, Any],
+    facts: Mapping[str, Any] | None = None,
+    **parts: Any,
+) -> nn.Module:
+    """What a table has under a name, with the arguments of the settings.
+
+    Raises:
+        ValueError: a name or argument that there is not, or one of another type.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    factory = table[name]
+    known = [n for n in inspect.signature(factory).parameters if n not in _NOT_SET]
+    for argument in given:
+        if argument not in known:
+            raise unknown_name(f"argument of {kind} {name!r}", argument, known)
+    found = {n: v for n, v in (facts or {}).items() if n in known}
+    arguments = {**found, **typed(factory, given, f"model.{kind}_args")}
+    try:
+        return factory(
+            **parts,
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()},
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"{kind} {name!r} with the arguments {sorted(arguments)}: {error}. Give "
+            f"them in model.{kind}_args"
+        ) from error
+
+
+def typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]:
+    """Arguments as the annotations of a factory ask, as far as those are plain types.
+
+    Args:
+        factory: with annotations.
+        arguments: of it, from settings.
+        path: where they are, for errors.
+
+    Raises:
+        ValueError: an argument of another type.
+    """
+    hints, result = typing.get_type_hints(factory), dict(arguments)
+    for name in arguments.keys() & hints.keys():
+        hint = hints[name]
+        plain = (int, float, bool, str, Sequence[int], Sequence[float])
+        if hint in plain or typing.get_origin(hint) is Literal:
+            result[name] = parse.coerce(arguments[name], hint, f"{path}.{name}")
+        elif typing.get_origin(hint) is Callable:
+            raise ValueError(f"{path}.{name} is a function, which settings cannot hold")
+    return result
+
+
+def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn.Module:
+    width = task.num_outputs or 1
+    if config.architecture in models.OF_VECTORS:
+        if per_token:
+            raise ValueError(
+                f"task {task.name!r} has an output for every word, and the "
+                f"architecture {config.architecture!r} reads one vector a text. Use "
+                "model.architecture='hard_sharing'"
+            )
+    elif config.trunk in models.TEXT_TRUNKS:
+        reads: Any = "tokens" if per_token else "pooled"
+        return models.Head(width, config.head_features, reads)
+    layers: list[Any] = []
+    for features in config.head_features:
+        layers += [nn.Dense(features), nn.relu]
+    return nn.Sequential([*layers, nn.Dense(width)]) if layers else nn.Dense(width)

@@ -1,0 +1,27 @@
+"""What tasks share: every architecture by name."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from mtl_jax.models.aitm import AITM
+from mtl_jax.models.dselect_k import DSelectK
+from mtl_jax.models.esmm import ESMM
+from mtl_jax.models.hard_sharing import HardSharing
+from mtl_jax.models.mmoe import MMoE
+from mtl_jax.models.ple import CGC, PLE
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "aitm": AITM,
+    "cgc": CGC,
+    "dselect_k": DSelectK,
+    "esmm": ESMM,
+    "hard_sharing": HardSharing,
+    "mmoe": MMoE,
+    "ple": PLE,
+}
+"""Every architecture by name: a factory whose first arguments are the trunk and a
+mapping of the tasks, in their order, to heads."""
+
+OF_VECTORS = ("aitm", "cgc", "dselect_k", "esmm", "mmoe", "ple")
+"""Those that read one vector an example of the trunk, or of the inputs."""
