@@ -117,6 +117,8 @@ def build_task(
         fields["metrics"] = tuple(_metric(name) for name in config.metrics)
     if config.kind == "tokens" and "labels" in facts:
         fields["labels"] = tuple(facts["labels"])
+    if config.kind == "regression" and "units" in facts:
+        fields["units"] = tuple(facts["units"])
     return tasks.KINDS[config.kind](*_outputs(config, facts), **fields)
 
 
@@ -203,7 +205,7 @@ def _typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]
     hints, result = typing.get_type_hints(factory), dict(arguments)
     for name in arguments.keys() & hints.keys():
         hint = hints[name]
-        plain = (int, float, bool, str, Sequence[int], Sequence[float])
+        plain = (int, float, bool, str, Sequence[int], Sequence[float], Sequence[str])
         if hint in plain or typing.get_origin(hint) is Literal:
             result[name] = parse.coerce(arguments[name], hint, f"{path}.{name}")
         elif typing.get_origin(hint) is Callable:
@@ -315,6 +317,7 @@ def _load(config: settings.DataConfig) -> data.Dataset:
     given = {"path": config.path, "targets": config.targets, **config.args}
     given = {name: value for name, value in given.items() if value not in (None, ())}
     if config.name in data.RECIPES:
+        given = _typed(data.RECIPES[config.name], given, "data.args")
         return data.recipes.make(config.name, config.data_dir, **given)
     if given:
         raise ValueError(
