@@ -10,7 +10,6 @@ from mtl_jax.config import (
     TrainConfig,
 )
 
-
 METRICS = ("poisson_deviance", "count_mae", "count_rmsle")
 
 

@@ -10,7 +10,6 @@ from mtl_jax.config import (
     TrainConfig,
 )
 
-
 CHARACTERS = {
     "balinese": 24,
     "early_aramaic": 22,

@@ -10,7 +10,6 @@ from mtl_jax.config import (
     TrainConfig,
 )
 
-
 PUPIL = (
     "school",
     "sex",

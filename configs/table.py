@@ -6,7 +6,6 @@ from mtl_jax.config import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
-    TaskConfig,
     TrainConfig,
 )
 
