@@ -31,5 +31,5 @@ def get_config() -> Config:
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 2e-3, schedule="cosine"),
-        train=TrainConfig(epochs=40, batch_size=128),
+        train=TrainConfig(epochs=20, batch_size=128),
     )

@@ -25,11 +25,11 @@ def get_config() -> Config:
             TaskConfig("total_UPDRS", "regression"),
         ),
         model=ModelConfig(
-            trunk="tabular_embedding", trunk_args={"features": (64, 32), "dropout": 0.2}
+            trunk="tabular_embedding", trunk_args={"features": (64, 32), "dropout": 0.5}
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig(
             "adamw", 1e-3, {"weight_decay": 0.01}, schedule="cosine"
         ),
-        train=TrainConfig(epochs=20, batch_size=64),
+        train=TrainConfig(epochs=5, batch_size=64),
     )

@@ -50,5 +50,5 @@ def get_config() -> Config:
         optimizer=OptimizerConfig(
             "adamw", 2e-3, {"weight_decay": 0.01}, schedule="cosine"
         ),
-        train=TrainConfig(epochs=60, batch_size=64),
+        train=TrainConfig(epochs=20, batch_size=64),
     )

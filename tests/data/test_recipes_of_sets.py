@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import tiny_sets
+from data import tiny_sets
 
 from mtl_jax import data
 from mtl_jax.data import recipes, registry
@@ -76,8 +76,8 @@ def test_adult_keeps_its_test_split(tiny):
     root, columns = tiny
     found = made("adult", root, validation=0.25)
     assert {n: len(p) for n, p in splits(found).items()} == {
-        "train": 180,
-        "validation": 60,
+        "train": 630,
+        "validation": 210,
         "test": 120,
     }
     for task, key, positive in (

@@ -8,7 +8,7 @@ import numpy as np
 from mtl_jax import data
 from mtl_jax.data import registry, spec
 
-ROWS = {"train": 240, "test": 120}
+ROWS = {"train": 840, "test": 120}
 WORDS = ("ash", "birch", "cedar")
 
 
@@ -53,6 +53,8 @@ def values(name, key, feature, count, random):
         low = -1 if key == "labels" else 0
         shape = (count, *feature["shape"])
         return list(random.integers(low, 2, shape).astype(feature["dtype"]))
+    if key == "subject":
+        return [1 + n % 42 for n in range(count)]
     if key == "drawer":
         return [1 + n // 8 % 20 for n in range(count)]
     return random.integers(0, 9, count).tolist()
