@@ -127,6 +127,8 @@ def build_task(
         fields["metrics"] = tuple(_metric(name, names) for name in config.metrics)
     if config.kind == "tokens" and "labels" in facts:
         fields["labels"] = tuple(facts["labels"])
+    if config.kind == "regression" and "units" in facts:
+        fields["units"] = tuple(facts["units"])
     return tasks.KINDS[config.kind](*_outputs(config, facts), **fields)
 
 
@@ -266,6 +268,7 @@ def _load(config: settings.DataConfig) -> data.Dataset:
     given = {"path": config.path, "targets": config.targets, **config.args}
     given = {name: value for name, value in given.items() if value not in (None, ())}
     if config.name in data.RECIPES:
+        given = _typed(data.RECIPES[config.name], given, "data.args")
         return data.recipes.make(config.name, config.data_dir, **given)
     if given:
         raise ValueError(

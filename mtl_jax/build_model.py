@@ -104,7 +104,7 @@ def typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]:
     hints, result = typing.get_type_hints(factory), dict(arguments)
     for name in arguments.keys() & hints.keys():
         hint = hints[name]
-        plain = (int, float, bool, str, Sequence[int], Sequence[float])
+        plain = (int, float, bool, str, Sequence[int], Sequence[float], Sequence[str])
         if hint in plain or typing.get_origin(hint) is Literal:
             result[name] = parse.coerce(arguments[name], hint, f"{path}.{name}")
         elif typing.get_origin(hint) is Callable:

@@ -65,8 +65,14 @@ def from_plain(kind: type[T], plain: Mapping[str, Any], path: str = "") -> T:
 def coerce(value: Any, hint: Any, path: str) -> Any:
     """A value as the type of its field, without guessing.
 
+    A text for a list of texts is cut at its commas.
+
     Raises:
         ValueError: it is of another type.
+
+    Example:
+        >>> coerce("casual, registered", tuple[str, ...], "data.targets")
+        ('casual', 'registered')
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
@@ -85,6 +91,8 @@ def coerce(value: Any, hint: Any, path: str) -> Any:
             raise _wrong(path, value, "a table of keys")
         return from_plain(typing.cast(type, hint), value, path)
     if origin in (tuple, Sequence):
+        if arguments[0] is str and isinstance(value, str):
+            value = _listed(value)
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise _wrong(path, value, f"a list of {_name(arguments[0])}")
         return tuple(
@@ -107,7 +115,8 @@ def override(config: T, assignments: Sequence[str]) -> T:
     """A copy with some keys set, from texts such as `train.epochs=3`.
 
     Tasks are reached by name: `tasks.digit.weight=2`. Values are Python literals;
-    anything else is text. `none` unsets an optional key.
+    anything else is text. Texts for a list are separated by commas,
+    `data.targets=casual,registered`. `none` unsets an optional key.
 
     Args:
         config: the settings.
@@ -131,12 +140,12 @@ def override(config: T, assignments: Sequence[str]) -> T:
             raise ValueError(
                 f"--set takes key=value, e.g. train.epochs=3; found {assignment!r}"
             )
-        _assign(plain, type(config), key.strip().split("."), _literal(text), "")
+        _assign(plain, type(config), key.strip().split("."), text.strip(), "")
     return from_plain(type(config), plain)
 
 
 def _assign(
-    plain: dict[str, Any], kind: Any, keys: list[str], value: Any, path: str
+    plain: dict[str, Any], kind: Any, keys: list[str], text: str, path: str
 ) -> None:
     """Set one key in the plain form, following the types."""
     key, rest = keys[0], keys[1:]
@@ -147,18 +156,18 @@ def _assign(
         raise unknown_name("config key", here, known)
     hint = hints[key]
     if not rest:
-        plain[key] = str(value) if _is_text(hint) and value is not None else value
+        plain[key] = _value(text, hint)
         return
     if dataclasses.is_dataclass(hint):
-        _assign(plain[key], hint, rest, value, here)
+        _assign(plain[key], hint, rest, text, here)
     elif typing.get_origin(hint) is dict:
-        plain[key] = {**plain[key], ".".join(rest): value}
+        plain[key] = {**plain[key], ".".join(rest): _literal(text)}
     elif typing.get_origin(hint) is tuple and plain[key] and len(rest) > 1:
         names = {item["name"]: item for item in plain[key]}
         if rest[0] not in names:
             raise unknown_name("task", rest[0], names)
         inner = typing.get_args(hint)[0]
-        _assign(names[rest[0]], inner, rest[1:], value, f"{here}.{rest[0]}")
+        _assign(names[rest[0]], inner, rest[1:], text, f"{here}.{rest[0]}")
     elif typing.get_origin(hint) is tuple and plain[key] and "name" in plain[key][0]:
         there = [item["name"] for item in plain[key]]
         name = rest[0] if rest[0] in there else there[0]
@@ -170,12 +179,25 @@ def _assign(
         raise ValueError(f"config key {here!r} has no part {'.'.join(rest)!r}")
 
 
-def _is_text(hint: Any) -> bool:
-    return hint is str or hint == (str | None)
+def _value(text: str, hint: Any) -> Any:
+    """What a text on the command line means for a field."""
+    value = _literal(text)
+    if value is None:
+        return None
+    if hint in (str, str | None):
+        return str(value)
+    if hint in (tuple[str, ...], tuple[str, ...] | None):
+        # Names may look like numbers: 2024,2025 are two columns.
+        return value if text.startswith(("[", "(")) else text
+    return value
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """The parts of a text between commas, without spaces around them."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _literal(text: str) -> Any:
-    text = text.strip()
     words = {"none": None, "null": None, "true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]

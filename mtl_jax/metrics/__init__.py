@@ -17,6 +17,7 @@ from mtl_jax.metrics.classification import f1 as f1
 from mtl_jax.metrics.classification import f1_per_class as f1_per_class
 from mtl_jax.metrics.count import count_mae as count_mae
 from mtl_jax.metrics.count import count_rmse as count_rmse
+from mtl_jax.metrics.count import count_rmsle as count_rmsle
 from mtl_jax.metrics.count import poisson_deviance as poisson_deviance
 from mtl_jax.metrics.delta_m import delta_m as delta_m
 from mtl_jax.metrics.dense import mean_iou as mean_iou
@@ -50,6 +51,7 @@ METRICS: dict[str, Callable[..., Metric]] = {
     "poisson_deviance": poisson_deviance,
     "count_mae": count_mae,
     "count_rmse": count_rmse,
+    "count_rmsle": count_rmsle,
     "token_accuracy": token_accuracy,
     "span_f1": span_f1,
     "span_precision": span_precision,

@@ -3,6 +3,7 @@
 Outputs and labels as in `mtl_jax.metrics.regression`; negative labels are left out.
 """
 
+import jax
 import jax.numpy as jnp
 
 from mtl_jax.metrics import base, regression
@@ -80,6 +81,32 @@ def count_rmse() -> base.Metric:
         return {"total": (error**2).sum(0), "count": keep.sum(0)}
 
     return regression.rmse()._replace(name="count_rmse", update=update)
+
+
+def count_rmsle() -> base.Metric:
+    """Root mean squared logarithmic error, of `log(1 + exp(output))`.
+
+    Errors are relative: ten instead of five weighs as much as a hundred instead of
+    fifty, about.
+
+    Returns:
+        The `Metric`; lower is better. NaN if nothing was seen.
+
+    Example:
+        >>> metric, labels = count_rmsle(), jnp.array([1, 1])
+        >>> metric.compute(metric.update(jnp.zeros(2), labels, jnp.ones(2)))
+        0.0
+
+    References:
+        `sklearn.metrics.root_mean_squared_log_error`.
+    """
+
+    def update(outputs: Array, labels: Array, mask: Array) -> dict[str, Array]:
+        rates, counts, keep = _read(outputs, labels, mask)
+        error = jnp.where(keep > 0, jax.nn.softplus(rates) - jnp.log1p(counts), 0)
+        return {"total": (error**2).sum(0), "count": keep.sum(0)}
+
+    return regression.rmse()._replace(name="count_rmsle", update=update)
 
 
 def _errors(outputs: Array, labels: Array, mask: Array) -> tuple[Array, Array]:

@@ -26,6 +26,9 @@ class Task:
             are. The other tasks are auxiliary: they help to train.
         label: name of the labels in the data; default: the task's name.
         num_outputs: width of the head's output, where it is known.
+        units: `(mean, deviation)` of labels that are standardised, as
+            `(value - mean) / deviation`. The loss is of those; metrics and predictions
+            are of the values.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Task:
     main: bool = False
     label: str | None = None
     num_outputs: int | None = None
+    units: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -54,6 +58,8 @@ class Task:
                 f"task {self.name!r} was given weight {self.weight}; weights are "
                 "positive (to leave a task out, take it out of the tasks)"
             )
+        if self.units is not None:
+            object.__setattr__(self, "units", _checked_units(self.name, self.units))
         if "/" in self.name or not self.name:
             raise ValueError(
                 f"{self.name!r} cannot name a task: names are not empty and have no '/'"
@@ -63,6 +69,17 @@ class Task:
     def label_name(self) -> str:
         """The name of the labels in the data."""
         return self.label or self.name
+
+
+def _checked_units(name: str, units: Any) -> tuple[float, float]:
+    found = np.asarray(units, np.float64)
+    if found.shape != (2,) or not np.all(np.isfinite(found)) or not found[1] > 0:
+        raise ValueError(
+            f"task {name!r} was given units={units!r}; units are (mean, deviation) of "
+            "the labels before they were standardised, two numbers of which the second "
+            "is positive"
+        )
+    return float(found[0]), float(found[1])
 
 
 def main_tasks(tasks: Sequence[Task]) -> list[Task]:

@@ -33,7 +33,8 @@ def make_evaluation(
 
     Returns:
         `(state, source, batch_size) -> {"task/loss": …, "task/metric": …}`. The loss is
-        the mean over the labelled examples, without the weight of the task.
+        the mean over the labelled examples, without the weight of the task. Metrics of
+        a task with `units` are of the values before they were standardised.
 
     Raises:
         ValueError: when called: outputs or labels that do not fit a loss.
@@ -119,10 +120,24 @@ def _measured(groups: Sequence[together.Group]) -> Stacked:
                 key = metric.name, id(metric.update)
                 members.setdefault(key, (metric, []))[1].append(i)
         for metric, places in members.values():
-            part = group.part(places)
+            part = _in_units(group.part(places))
             names.append([f"{task.name}/{metric.name}" for task in part.tasks])
             states.append(part.each(metric.update))
     return Stacked(names, states)
+
+
+def _in_units(group: together.Group) -> together.Group:
+    """Outputs and labels as the values that they were before standardising."""
+    units = [task.units or (0.0, 1.0) for task in group.tasks]
+    if not any(task.units for task in group.tasks):
+        return group
+
+    def values(standardised: Array) -> Array:
+        shape = (-1,) + (1,) * (standardised.ndim - 1)
+        means, deviations = np.array(units, np.float32).T
+        return standardised * deviations.reshape(shape) + means.reshape(shape)
+
+    return group._replace(outputs=values(group.outputs), labels=values(group.labels))
 
 
 def predict(
@@ -208,6 +223,8 @@ def decide(task: tasks.Task, outputs: np.ndarray) -> dict[str, np.ndarray]:
     if task.loss.name == "sigmoid_cross_entropy":
         probability = np.asarray(jax.nn.sigmoid(flat))
         return {"prediction": (flat > 0).astype(np.int64), "probability": probability}
+    if task.units is not None:
+        return {"prediction": flat * np.float32(task.units[1]) + task.units[0]}
     return {"prediction": flat}
 
 

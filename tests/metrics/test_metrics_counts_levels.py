@@ -28,6 +28,7 @@ def test_counts_against_scikit_learn(cuts, column, mean):
         "poisson_deviance": sk.mean_poisson_deviance(truth, rates),
         "count_mae": sk.mean_absolute_error(truth, rates),
         "count_rmse": sk.root_mean_squared_error(truth, rates),
+        "count_rmsle": sk.root_mean_squared_log_error(truth, rates),
     }
     outputs = outputs[:, None] if column else outputs
     for name, value in expected.items():

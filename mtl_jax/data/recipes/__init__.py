@@ -11,18 +11,33 @@ from typing import Any
 
 from mtl_jax import factories
 from mtl_jax.data import source
+from mtl_jax.data.recipes.click_conversion import click_conversion
 from mtl_jax.data.recipes.digit_and_writer import digit_and_writer
+from mtl_jax.data.recipes.income import adult, census_income_kdd
+from mtl_jax.data.recipes.many_tasks import many_tasks
+from mtl_jax.data.recipes.mmoe_synthetic import mmoe_synthetic
 from mtl_jax.data.recipes.mnist_features import mnist_features
 from mtl_jax.data.recipes.mnist_scenes import mnist_scenes
 from mtl_jax.data.recipes.multi_mnist import multi_mnist
+from mtl_jax.data.recipes.omniglot import omniglot
 from mtl_jax.data.recipes.stroke_mass import stroke_mass
+from mtl_jax.data.recipes.table import table
+from mtl_jax.data.recipes.tox21 import tox21
 
 RECIPES: dict[str, Callable[..., source.Dataset]] = {
+    "adult": adult,
+    "census_income_kdd": census_income_kdd,
+    "click_conversion": click_conversion,
     "digit_and_writer": digit_and_writer,
+    "many_tasks": many_tasks,
+    "mmoe_synthetic": mmoe_synthetic,
     "mnist_features": mnist_features,
     "mnist_scenes": mnist_scenes,
     "multi_mnist": multi_mnist,
+    "omniglot": omniglot,
     "stroke_mass": stroke_mass,
+    "table": table,
+    "tox21": tox21,
 }
 """Every recipe by name."""
 

@@ -147,33 +147,43 @@ def fit(
     )
 
 
+def name_of(value: Any) -> str:
+    """A category as a text; 4.0, as a column with missing values has it, is "4".
+
+    Example:
+        >>> name_of(4.0), name_of(" clerk ")
+        ('4', 'clerk')
+    """
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
 def _or(column: np.ndarray, statistic: Any, default: float) -> float:
     present = column[~np.isnan(column)]
     return float(statistic(present)) if len(present) else default
 
 
 def _values(column: Sequence[Any] | np.ndarray, min_count: int) -> tuple[str, ...]:
-    present = zip(column, columns_lib.is_missing(column), strict=True)
-    counts = collections.Counter(
-        _name(value) for value, absent in present if not absent
-    )
+    counts: collections.Counter[str] = collections.Counter()
+    for value, count in collections.Counter(_plain(column)).items():
+        if not columns_lib.is_missing([value])[0]:
+            counts[name_of(value)] += count
     return tuple(sorted(v for v, count in counts.items() if count >= min_count))
 
 
 def _ids(column: Sequence[Any] | np.ndarray, values: Sequence[str]) -> np.ndarray:
     numbers = {value: number for number, value in enumerate(values, start=1)}
-    absent = columns_lib.is_missing(column)
-    return np.array(
-        [
-            UNKNOWN if missing else numbers.get(_name(value), UNKNOWN)
-            for value, missing in zip(column, absent, strict=True)
-        ],
-        np.int32,
-    )
+    plain = _plain(column)
+    # Once for each different value: columns have few of them and many rows.
+    known = {
+        value: UNKNOWN
+        if columns_lib.is_missing([value])[0]
+        else numbers.get(name_of(value), UNKNOWN)
+        for value in set(plain)
+    }
+    return np.array([known[value] for value in plain], np.int32)
 
 
-def _name(value: Any) -> str:
-    """A category as a text; 4.0, as a column with missing values has it, is "4"."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
+def _plain(column: Sequence[Any] | np.ndarray) -> Sequence[Any]:
+    return column.tolist() if isinstance(column, np.ndarray) else column

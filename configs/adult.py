@@ -1,0 +1,30 @@
+"""adult"""
+
+from mtl_jax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TaskConfig,
+    TrainConfig,
+)
+
+
+def get_config() -> Config:
+    return Config(
+        name="adult",
+        data=DataConfig(name="adult"),
+        tasks=(
+            TaskConfig("income", "binary"),
+            TaskConfig("never_married", "binary"),
+        ),
+        model=ModelConfig(
+            trunk="tabular_embedding",
+            trunk_args={"features": (64, 32), "dropout": 0.1},
+            head_features=(16,),
+        ),
+        method=MethodConfig("equal"),
+        optimizer=OptimizerConfig("adam", 1e-3, schedule="cosine"),
+        train=TrainConfig(epochs=10, batch_size=256),
+    )
