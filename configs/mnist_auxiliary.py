@@ -32,7 +32,7 @@ def get_config() -> Config:
             trunk="mlp",
             trunk_args={"features": (512, 256), "input_scale": 1 / 255},
         ),
-        method=MethodConfig("static", {"weights": [1.0, 1.0]}),
+        method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 1e-3),
         train=TrainConfig(epochs=5, batch_size=64, log_every=100),
     )

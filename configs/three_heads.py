@@ -29,7 +29,7 @@ def get_config() -> Config:
             TaskConfig("slant", "classification"),
         ),
         model=ModelConfig(trunk="mlp", trunk_args={"features": (64, 32)}),
-        method=MethodConfig("static", {"weights": [1.0, 1.0, 1.0]}),
+        method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 1e-3),
         train=TrainConfig(epochs=10, batch_size=128, best="mean_loss"),
     )

@@ -268,7 +268,7 @@ def _load(config: settings.DataConfig) -> data.Dataset:
     given = {"path": config.path, "targets": config.targets, **config.args}
     given = {name: value for name, value in given.items() if value not in (None, ())}
     if config.name in data.RECIPES:
-        given = _typed(data.RECIPES[config.name], given, "data.args")
+        given = typed(data.RECIPES[config.name], given, "data.args")
         return data.recipes.make(config.name, config.data_dir, **given)
     if given:
         raise ValueError(
