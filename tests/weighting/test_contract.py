@@ -113,8 +113,8 @@ def test_numeric_hyper_parameters_may_be_tracers(row):
         def run(value, name=name):
             method = row.make(**{name: value})
             _, state = apply(method, before, losses, method.init(T, jnp.zeros(P)))
-            _, state = apply(method, jacobian, losses * fall, state)
-            return apply(method, jacobian, losses * fall**2, state)[0]
+            _, state = apply(method, jacobian, losses * fall, state, epoch=1)
+            return apply(method, jacobian, losses * fall**2, state, epoch=2)[0]
 
         values = jnp.array([value, 2 * value], jnp.float32)
         swept = jax.vmap(run)(values)
