@@ -18,7 +18,7 @@ class AITM(nn.Module):
     """Adaptive information transfer multi-task framework (AITM).
 
     For steps that follow one another, such as click → application → approval, each with
-    a tower `t_k` on the output of the trunk (section 3.2):
+    a tower `t_k` on the output of the trunk:
 
         z_1 = t_1,   z_k = AIT(t_k, g_k(z_{k-1})),   ŷ_k = sigmoid(head_k(z_k))
 
@@ -30,13 +30,13 @@ class AITM(nn.Module):
     are logits. In training, the behavioral expectation calibrator, that a later step is
     not likelier than an earlier one, is a `Penalised` output: the loss of task k has
     `calibration · max(ŷ_k - ŷ_{k-1}, 0)` added, so that the sum of the losses is the
-    paper's (equation 9).
+    paper's.
 
     What task k learns moves towers, transfers and, by the calibrator, the head of the
     steps before it: all but the last are shared parameters, and there is no
     representation. Without the calibrator all heads are task-specific. (Towers are not
-    stacked: few, and of different roles.) The paper does not give the form of `g` and
-    `h`: `g_k` has a rectifier, `h` are linear and without a bias.
+    stacked: few, and of different roles.) The paper leaves the form of `g` and `h`
+    open: here `g_k` has a rectifier, and `h` are linear without a bias.
 
     Attributes:
         trunk: module that gives a vector an example; `None`: the inputs are vectors.

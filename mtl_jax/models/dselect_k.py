@@ -30,7 +30,7 @@ def DSelectK(
 
     A gate has k selectors, each of m = ⌈log2 n⌉ numbers z that become bits by a smooth
     step S, 0 below -γ/2 and 1 above γ/2. Expert i, whose bits are i in binary, has in
-    a selector the weight (equations 3 to 5)
+    a selector the weight
 
         r(z)_i = Π_b (S(z_b) if bit b of i else 1 - S(z_b))
 

@@ -19,7 +19,7 @@ class ESMM(nn.Module):
     probability of the step for those who took the one before it. The output of a task
     is the logit of having come so far, `P_k = p_1 p_2 … p_k`, so that all losses are
     over the entire space of examples: with two tasks, the click-through rate (CTR)
-    `p_1` and `pCTCVR = pCTR · pCVR` (equation 3). The labels of a step are 1 where it
+    `p_1` and `pCTCVR = pCTR · pCVR`. The labels of a step are 1 where it
     and all before it were taken. `conditional_logits` gives `p_k`, the conversion rate.
 
     The logits are exact in float32 at any probability, see `joint_logit`. A tower is

@@ -1,5 +1,6 @@
 """Models with equally many parameters, for comparisons that are fair."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -50,6 +51,7 @@ def match_params(
         Match(width=141, num_params=14525)
     """
 
+    @functools.cache
     def count(width: int) -> int:
         return count_params(build(width), inputs)
 

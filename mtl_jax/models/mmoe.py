@@ -23,7 +23,7 @@ def MMoE(
 
         y_k = h_k(Σ_i g_k(x)_i f_i(x)),    g_k(x) = softmax(W_k x)
 
-    (equations 5 to 7). The experts are shared; gate `W_k` and tower `h_k` are the
+    (equations 6 to 8). The experts are shared; gate `W_k` and tower `h_k` are the
     task's own. So it is hard sharing of the experts, with a gate in each head, and that
     is what is made: the representation is the output of all experts, with that of the
     trunk, which the gates read. Towers that are alike are stacked with their gates.

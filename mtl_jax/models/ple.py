@@ -22,7 +22,7 @@ def CGC(
 ) -> HardSharing:
     """Customized gate control (CGC): experts of one task beside those of all.
 
-    Task k has the outputs (section 4.1)
+    Task k has the outputs
 
         y_k = t_k(Σ_i softmax(W_k x)_i S_k(x)_i),    S_k = [own experts of k, shared]
 
@@ -78,7 +78,7 @@ def PLE(
     """Progressive layered extraction (PLE): layers of experts, shared and of tasks.
 
     Layer j has shared experts `S_j` and experts `E_{k,j}` of each task, and passes on a
-    stream a task and a shared one (section 4.2):
+    stream a task and a shared one:
 
         x_{k,j} = Σ_i softmax(W_{k,j} x_{k,j-1})_i [E_{k,j}(x_{k,j-1}), S_j(s_{j-1})]_i
         s_j     = Σ_i softmax(V_j s_{j-1})_i [all E_{k,j}(x_{k,j-1}), S_j(s_{j-1})]_i

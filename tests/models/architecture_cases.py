@@ -22,7 +22,7 @@ def heads(width=None):
     """A tower a task, all alike."""
 
     def tower():
-        layers = [] if width is None else [nn.Dense(width), nn.relu]
+        layers = [] if width is None else [nn.Dense(width), nn.tanh]
         return nn.Sequential([*layers, nn.Dense(1)])
 
     return {name: tower() for name in CHAIN}
@@ -60,8 +60,12 @@ def start(name, below=True, **options):
     return net, model, noisy(variables)
 
 
-def noisy(variables, seed=1):
-    """Variables with biases that are not 0 and gates that are not even."""
+def noisy(variables, seed=9):
+    """Variables with biases that are not 0 and gates that are not even.
+
+    With this seed, each step of AITM is likelier than the one before it in half of the
+    examples, so that the calibrator has a gradient.
+    """
     leaves, treedef = jax.tree.flatten(variables)
     rng = np.random.default_rng(seed)
     return jax.tree.unflatten(

@@ -43,7 +43,7 @@ def mixture(gate, x, vectors):
 def tower(params, z):
     layers = sorted(params)
     for layer in layers[:-1]:
-        z = relu(dense(params[layer], z))
+        z = np.tanh(dense(params[layer], z))
     return dense(params[layers[-1]], z)
 
 

@@ -48,9 +48,8 @@ def test_penalties_of_stacked_heads():
         "b": logits[2],
         "c": Penalised(logits[1], penalty[1]),
     }
-    found, expected = (
-        objective.task_losses(task_list, o, batch) for o in (stacked, alone)
-    )
+    found = objective.task_losses(task_list, stacked, batch)
+    expected = objective.task_losses(task_list, alone, batch)
     np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-6)
     plain = {n: o.outputs if n != "b" else o for n, o in alone.items()}
     plain = objective.task_losses(task_list, plain, batch)
@@ -123,16 +122,15 @@ def test_a_users_penalty_trains_and_is_not_evaluated():
             log_every=1,
         )
 
+    def first_loss(run):
+        return next(r["y/loss"] for r in run.history if r["split"] == "train")
+
+    def size(run):
+        return np.abs(run.params["specific"]["heads_y"]["kernel"]).sum()
+
     free, pulled = fitted(0.0), fitted(1.0)
-    kernels = [
-        np.abs(r.params["specific"]["heads_y"]["kernel"]).sum() for r in (free, pulled)
-    ]
-    assert kernels[1] < 0.5 * kernels[0]
+    assert first_loss(pulled) - first_loss(free) == pytest.approx(4.0, rel=1e-5)
+    assert size(pulled) < 0.5 * size(free)
     test = data.test
     mean = np.mean((pulled.predict(test.inputs)["y"] - test.labels["y"]) ** 2)
     assert pulled.test["y/loss"] == pytest.approx(mean, rel=1e-5)
-    first = [
-        next(r["y/loss"] for r in run.history if r["split"] == "train")
-        for run in (free, pulled)
-    ]
-    assert first[1] - first[0] == pytest.approx(4.0, rel=1e-5)

@@ -1,0 +1,351 @@
+"""Which loss reaches which parameter, and that methods of every kind train them all."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from architecture_cases import (
+    BATCH,
+    CASES,
+    CHAIN,
+    TASKS,
+    WITHOUT_REPRESENTATION,
+    bound,
+    flat,
+    jacobian,
+    start,
+)
+
+import mtl_jax as mtl
+from mtl_jax import build, config, engine, models, tasks, weighting
+from mtl_jax.stacked import named
+
+T = len(TASKS)
+
+
+def reached(rows):
+    """The tasks whose loss has a derivative, of a tree with leaves `[T, ...]`."""
+    return {
+        jax.tree_util.keystr(path): {
+            task for task, row in zip(CHAIN, np.asarray(leaf), strict=True) if row.any()
+        }
+        for path, leaf in jax.tree_util.tree_leaves_with_path(rows)
+    }
+
+
+EVERY, LATER = set(CHAIN), {"click", "buy"}
+_LAST = {name: {"buy"} for name in ("towers_buy", "transfers_buy", "heads_buy")}
+_LOWER = {
+    "trunk": EVERY,
+    "towers_view": EVERY,
+    "towers_click": LATER,
+    "transfers_click": LATER,
+}
+CHAINS = {
+    "esmm": (
+        {"trunk": EVERY, "heads_view": EVERY, "heads_click": LATER},
+        {"heads_buy": {"buy"}},
+    ),
+    # The calibrator compares the probabilities of neighbours.
+    "aitm": (
+        {**_LOWER, "heads_view": {"view", "click"}, "heads_click": LATER},
+        _LAST,
+    ),
+    "aitm_plain": (
+        _LOWER,
+        {**_LAST, "heads_view": {"view"}, "heads_click": {"click"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_which_loss_reaches_which_parameter(name):
+    _, model, variables = start(name, stack_heads=False)
+    _, rows = jax.jit(lambda: jacobian(model, variables))()
+    shared, specific = map(reached, rows)
+    assert all(len(found) > 1 for found in shared.values()), shared
+    if name in CHAINS:
+        for part, expected in zip(rows, CHAINS[name], strict=True):
+            tops = {key: reached(tree).values() for key, tree in part.items()}
+            assert {key: set().union(*found) for key, found in tops.items()} == expected
+        return
+    for path, found in specific.items():
+        assert found == {path.split("'")[1].removeprefix("heads_")}, path
+    own = [path for path in specific if "'own'" in path]
+    assert bool(own) == (name in ("cgc", "ple", "ple_two"))
+    lower = [path for path in shared if "'own" in path]
+    assert bool(lower) == (name in ("ple", "ple_two"))
+    assert all(shared[path] == EVERY for path in lower)
+
+
+METHODS = ("uw", "mgda", "pcgrad", "graddrop")
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n not in ("ple", "aitm_plain")])
+def test_every_kind_of_method_at_the_parameters(name):
+    _, model, variables = start(name)
+    params = variables.shared, variables.specific
+
+    @jax.jit
+    def run(shared, specific):
+        losses_fn, found, key = bound(model, variables), {}, jax.random.key(0)
+        for method_name in METHODS:
+            method = weighting.make(method_name)
+            found[method_name] = engine.gradients(
+                method,
+                losses_fn,
+                shared,
+                specific,
+                method.init(T),
+                key=jax.random.key(0),
+            )._replace(state=None)
+        method = weighting.pcgrad()
+        routes = {
+            route: engine.gradients(
+                method,
+                losses_fn,
+                shared,
+                specific,
+                method.init(T),
+                key=key,
+                gramian=route,
+            ).gramian
+            for route in engine.ROUTES
+        }
+        return found, routes, jacobian(model, variables)
+
+    found, routes, (losses, rows) = run(*params)
+    shared, specific = (flat(part) for part in rows)
+    for out in found.values():
+        np.testing.assert_allclose(out.losses, losses, rtol=1e-5)
+        assert out.finite
+    for method_name in METHODS[:-1]:
+        out = found[method_name]
+        direction = flat(jax.tree.map(lambda a: a[None], out.shared))[0]
+        expected = np.float64(out.weights) @ shared
+        np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-5)
+    for gramian in routes.values():
+        np.testing.assert_allclose(gramian, shared @ shared.T, rtol=1e-3, atol=1e-5)
+    dropped = flat(jax.tree.map(lambda a: a[None], found["graddrop"].shared))[0]
+    sides = [np.where(side, shared, 0).sum(0) for side in (shared > 0, shared < 0)]
+    kept = [np.isclose(dropped, side, rtol=1e-3, atol=1e-6) for side in sides]
+    assert np.all(kept[0] | kept[1])
+    heads = flat(jax.tree.map(lambda a: a[None], found["mgda"].specific))[0]
+    np.testing.assert_allclose(heads, specific.sum(0), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("below", [True, False], ids=["trunk", "no_trunk"])
+@pytest.mark.parametrize("name", ["mmoe", "ple_two", "dselect_k"])
+def test_statistics_at_the_representation(name, below):
+    """Of what experts and trunk give; inputs of the model have no part in them."""
+    _, model, variables = start(name, below)
+    z, _ = model.encode(variables.shared, variables.collections[0], BATCH["inputs"])
+    learned = {k: v for k, v in z.items() if below or k not in ("input", "streams")}
+
+    @jax.jit
+    def run(shared, specific, learned):
+        split = bound(model, variables)
+        method = weighting.make("mgda")
+        out = engine.gradients(
+            method, split, shared, specific, method.init(T), at="representation"
+        )
+
+        def losses(learned):
+            one = split.losses(specific, ({**z, **learned},) * T)
+            return one.sums / one.counts
+
+        dropping = weighting.make("graddrop")
+        dropped = engine.gradients(
+            dropping,
+            split,
+            shared,
+            specific,
+            dropping.init(T),
+            at="representation",
+            key=jax.random.key(1),
+        )
+        return out.gramian, dropped.shared, jax.jacrev(losses)(learned)
+
+    gramian, dropped, rows = run(variables.shared, variables.specific, learned)
+    rows = flat(rows)
+    np.testing.assert_allclose(gramian, rows @ rows.T, rtol=1e-4, atol=1e-8)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(dropped))
+
+
+@pytest.mark.parametrize("name", WITHOUT_REPRESENTATION)
+def test_a_chain_has_no_representation(name):
+    _, model, variables = start(name)
+    method = weighting.make("mgda")
+    reason = "the tower of a step is part of the losses of all later steps"
+    with pytest.raises(ValueError, match=rf"but in .*{reason}\. Use at='parameters'"):
+        engine.gradients(
+            method,
+            bound(model, variables),
+            variables.shared,
+            variables.specific,
+            method.init(T),
+            at="representation",
+        )
+
+
+def made_by_settings(name, trunk="mlp", **arguments):
+    settings = config.ModelConfig(
+        trunk=trunk,
+        trunk_args={"features": [6]} if trunk else {},
+        architecture=name,
+        architecture_args=arguments,
+        head_features=(3,),
+    )
+    return build.build_model(settings, TASKS)
+
+
+ARGUMENTS = {
+    "aitm": {"tower_features": [5]},
+    "cgc": {"num_own": 1, "expert_features": [5]},
+    "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
+    "esmm": {},
+    "hard_sharing": {},
+    "mmoe": {"num_experts": 3, "expert_features": [4]},
+    "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
+}
+
+
+def train_data(size=96):
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(size, 5)).astype(np.float32)
+    steps = (rows[:, :3] + 0.5 > 0).cumprod(axis=1)
+    labels = {name: steps[:, i] for i, name in enumerate(CHAIN)}
+    return mtl.data.from_arrays(rows, labels, fractions=(0.5, 0.25, 0.25))
+
+
+USED = {
+    "aitm": "pcgrad",
+    "cgc": "graddrop",
+    "dselect_k": "mgda",
+    "esmm": "mgda",
+    "mmoe": "uw",
+    "ple": "pcgrad",
+}
+
+
+def test_every_architecture_is_used():
+    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == {*USED, "hard_sharing"}
+    assert set(models.OF_VECTORS) == set(USED)
+
+
+@pytest.mark.parametrize("name", USED)
+def test_training_goes_on_where_it_stopped(name, tmp_path):
+    data, model = train_data(), made_by_settings(name, **ARGUMENTS[name])
+
+    def fitted(epochs):
+        return mtl.fit(
+            model,
+            TASKS,
+            data,
+            method=USED[name],
+            optimizer=optax.adam(0.02),
+            epochs=epochs,
+            batch_size=16,
+            parallel="jit",
+            workdir=tmp_path,
+        )
+
+    first = fitted(4)
+    curve = [
+        sum(row[f"{t}/loss"] for t in CHAIN)
+        for row in first.history
+        if row["split"] == "validation"
+    ]
+    assert curve[-1] < 0.95 * curve[0]
+    again = fitted(4)
+    before, after = (jax.tree.leaves(r.state.shared) for r in (first, again))
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(fitted(5).state.step) == int(again.state.step) * 5 // 4
+
+
+def test_arguments_of_settings_reach_the_model():
+    shapes = jax.eval_shape(
+        made_by_settings("mmoe", **ARGUMENTS["mmoe"]).init,
+        jax.random.key(0),
+        BATCH["inputs"],
+    )
+    kernel = shapes.shared["trunk"]["experts"]["Dense_0"]["kernel"]
+    assert kernel.shape == (3, 6, 4)
+    without = made_by_settings("mmoe", trunk=None, **ARGUMENTS["mmoe"])
+    shapes = jax.eval_shape(without.init, jax.random.key(0), BATCH["inputs"])
+    assert shapes.shared["trunk"]["experts"]["Dense_0"]["kernel"].shape == (3, 5, 4)
+
+
+def test_the_order_of_tasks_is_that_of_the_chain():
+    settings = config.ModelConfig(trunk=None, architecture="esmm")
+    for order in (CHAIN, CHAIN[::-1]):
+        task_list = tuple(tasks.binary(name) for name in order)
+        model = build.build_model(settings, task_list)
+        variables = jax.eval_shape(model.init, jax.random.key(0), BATCH["inputs"])
+        assert list(variables.specific) == [f"heads_{order[-1]}"]
+
+
+@pytest.mark.parametrize(
+    "name, trunk, arguments, text",
+    [
+        ("mmo", "mlp", {}, "unknown architecture 'mmo'. Did you mean 'mmoe'"),
+        ("mmoe", "mlp", {"experts": 3}, "argument of architecture 'mmoe' 'experts'"),
+        (
+            "mmoe",
+            "mlp",
+            {"heads": {}},
+            "argument of architecture 'mmoe' 'heads'",
+        ),
+        ("mmoe", "mlp", {"num_experts": "x"}, r"architecture_args.num_experts' takes"),
+        ("hard_sharing", None, {}, "'hard_sharing' needs one. Set it to one of bag_of"),
+        (
+            "hard_sharing",
+            "mlp",
+            {"width": 1},
+            r"'hard_sharing' 'width'.*Known: \(none\)",
+        ),
+    ],
+)
+def test_settings_that_are_wrong(name, trunk, arguments, text):
+    with pytest.raises(ValueError, match=text):
+        made_by_settings(name, trunk=trunk, **arguments)
+
+
+def test_heads_of_texts():
+    vocabulary = {"vocabulary": 9, "features": [4]}
+    settings = config.ModelConfig(
+        trunk="bag_of_embeddings", trunk_args=vocabulary, architecture="mmoe"
+    )
+    model = build.build_model(settings, TASKS)
+    words = {"tokens": jnp.ones((2, 3), jnp.int32)}
+    variables = model.init(jax.random.key(0), words)
+    assert model.apply(*variables, words)[0]["buy"].shape == (2, 1)
+    with pytest.raises(ValueError, match=r"'view' has an output for every word"):
+        build.build_model(settings, TASKS, per_token={"view"})
+
+
+def test_stacked_heads_are_the_heads():
+    """Outputs and penalties one by one and together, in training."""
+    for name in ("cgc", "dselect_k_static"):
+        _, together, variables = start(name)
+        _, apart, _ = start(name, stack_heads=False)
+        split = bound(apart, variables._replace(specific=named(variables.specific)))
+        params = variables.shared, named(variables.specific)
+        expected = jax.jit(engine.losses.whole_function(split))(*params)
+        found = jax.jit(engine.losses.whole_function(bound(together, variables)))(
+            variables.shared, variables.specific
+        )
+        np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mmoe", "ple_two", "dselect_k", "aitm"])
+def test_computation_in_half_precision(name):
+    _, model, variables = start(name)
+    wide, _ = jax.jit(model.apply)(*variables, BATCH["inputs"])
+    narrow = models.in_dtype(model, "bfloat16")
+    found, _ = jax.jit(narrow.apply)(*variables, BATCH["inputs"])
+    for task in CHAIN:
+        assert found[task].dtype == jnp.float32
+        assert 0 < np.abs(found[task] - wide[task]).max() < 0.05
