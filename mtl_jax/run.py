@@ -19,6 +19,7 @@ from mtl_jax import build, checkpoint, data, parallel, report, train, weighting
 from mtl_jax import config as settings
 from mtl_jax.config import files
 from mtl_jax.data import locate
+from mtl_jax.data.source import TOKENS
 from mtl_jax.report import jsonl
 from mtl_jax.train import checks
 from mtl_jax.train import state as states
@@ -73,7 +74,7 @@ def train_run(
     workdir = Path(workdir).absolute()
     _check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
-    if config.tasks:
+    if config.tasks and config.data.name not in data.RECIPES:
         build.build(config)  # what is wrong in the settings is told before data load
     dataset = build.build_data(config)
     parts = build.build(config, dataset.facts)
@@ -392,7 +393,10 @@ def _check_inputs(inputs: Any, example: PyTree) -> None:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the inputs have different lengths: {lengths}")
         for name, array in inputs.items():
-            _check_array(array, example[name], f"the inputs {name!r}")
+            like = example[name]
+            if name == TOKENS and np.ndim(array) == 2:  # texts may be of any length
+                like = jax.ShapeDtypeStruct((1, array.shape[1]), like.dtype)
+            _check_array(array, like, f"the inputs {name!r}")
         return
     if isinstance(inputs, dict):
         raise ValueError(

@@ -11,16 +11,26 @@ from typing import Any
 
 from mtl_jax import factories
 from mtl_jax.data import source
+from mtl_jax.data.recipes.conll import conll
+from mtl_jax.data.recipes.documents import documents
+from mtl_jax.data.recipes.ewt_tags import ewt_tags
 from mtl_jax.data.recipes.mnist_features import mnist_features
 from mtl_jax.data.recipes.mnist_scenes import mnist_scenes
 from mtl_jax.data.recipes.multi_mnist import multi_mnist
+from mtl_jax.data.recipes.sentiment import sentiment
 from mtl_jax.data.recipes.stroke_mass import stroke_mass
+from mtl_jax.data.recipes.words_and_documents import words_and_documents
 
 RECIPES: dict[str, Callable[..., source.Dataset]] = {
+    "conll": conll,
+    "documents": documents,
+    "ewt_tags": ewt_tags,
     "mnist_features": mnist_features,
     "mnist_scenes": mnist_scenes,
     "multi_mnist": multi_mnist,
+    "sentiment": sentiment,
     "stroke_mass": stroke_mass,
+    "words_and_documents": words_and_documents,
 }
 """Every recipe by name."""
 

@@ -19,6 +19,8 @@ class Vocabulary:
         words: in the order of their identifiers.
         lower: whether words are looked up in lower case.
         digits: whether every digit of a word is looked up as `0`.
+        fall_back: whether a word that has no identifier as it stands takes that of its
+            lower-case form.
 
     Raises:
         ValueError: a word that comes twice.
@@ -32,6 +34,7 @@ class Vocabulary:
     words: tuple[str, ...]
     lower: bool = False
     digits: bool = False
+    fall_back: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.words)) < len(self.words):
@@ -45,8 +48,10 @@ class Vocabulary:
 
     def ids(self, tokens: Iterable[str]) -> list[int]:
         """The identifier of each token."""
-        get = self._index.get
-        return [get(token, UNKNOWN) for token in map(self.normalised, tokens)]
+        get, normalised = self._index.get, map(self.normalised, tokens)
+        if self.fall_back:
+            return [get(t, get(t.lower(), UNKNOWN)) for t in normalised]
+        return [get(token, UNKNOWN) for token in normalised]
 
     def normalised(self, token: str) -> str:
         """A token as it is looked up."""
@@ -59,7 +64,12 @@ class Vocabulary:
 
     @classmethod
     def from_list(
-        cls, words: Sequence[str], *, lower: bool = False, digits: bool = False
+        cls,
+        words: Sequence[str],
+        *,
+        lower: bool = False,
+        digits: bool = False,
+        fall_back: bool = False,
     ) -> "Vocabulary":
         """A vocabulary from `to_list()`, or from words without the reserved two.
 
@@ -68,7 +78,7 @@ class Vocabulary:
             ('a', 'b')
         """
         start = len(RESERVED) if tuple(words[: len(RESERVED)]) == RESERVED else 0
-        return cls(tuple(words[start:]), lower, digits)
+        return cls(tuple(words[start:]), lower, digits, fall_back)
 
     @functools.cached_property
     def _index(self) -> dict[str, int]:
