@@ -62,17 +62,17 @@ def dataset(
     Returns:
         A `Dataset` with inputs `{"tokens": int32 [N, L]}`; labels int32 `[N, L]` of
         tags, -1 where there is none, and int32 `[N]` of classes. `facts["vocabulary"]`
-        encodes further texts; `facts["text"]` has shares of the words: those cut off
-        in train, the unknown ones of each split.
+        encodes further texts: a word without an identifier takes that of its
+        lower-case form, else that of its shape. `facts["text"]` has shares of the words
+        of each split: those that are cut off, and those unknown as they stand.
 
     Raises:
         ValueError: a length below 1, or a task that two corpora have.
     """
     trained = [text for corpus in corpora.values() for text in corpus.words["train"]]
     vocabulary = vocabulary_lib.build(
-        trained, min_count=min_count, lower=lower, digits=True
+        trained, min_count=min_count, lower=lower, digits=True, fall_back=True
     )
-    vocabulary = dataclasses.replace(vocabulary, fall_back=not lower)
     table = None
     if vectors:
         vocabulary, table = _with_vectors(vocabulary, vectors, all_vectors, seed)
@@ -168,6 +168,7 @@ def _shares(
     lengths: Mapping[str, int],
 ) -> dict[str, Any]:
     """The shares of running words that are cut off, and that are unknown."""
+    known = dataclasses.replace(vocabulary, fall_back=False)
     total = dict.fromkeys(lengths, 0)
     cut, unknown = dict(total), dict(total)
     for corpus in corpora.values():
@@ -175,7 +176,7 @@ def _shares(
             for text in texts:
                 total[split] += len(text)
                 cut[split] += max(len(text) - lengths[split], 0)
-                unknown[split] += vocabulary.ids(text).count(vocabulary_lib.UNKNOWN)
+                unknown[split] += known.ids(text).count(vocabulary_lib.UNKNOWN)
     return {
         name: {split: round(n / max(total[split], 1), 4) for split, n in counts.items()}
         for name, counts in (("cut", cut), ("unknown", unknown))
