@@ -10,6 +10,7 @@ import numpy as np
 from mtl_jax import build, checkpoint, data, train
 from mtl_jax import config as settings
 from mtl_jax.config import files
+from mtl_jax.data.source import TOKENS
 from mtl_jax.errors import unknown_name
 from mtl_jax.train import checks
 from mtl_jax.train import state as states
@@ -151,7 +152,10 @@ def _check_inputs(inputs: Any, example: PyTree) -> None:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the inputs have different lengths: {lengths}")
         for name, array in inputs.items():
-            _check_array(array, example[name], f"the inputs {name!r}")
+            like = example[name]
+            if name == TOKENS and np.ndim(array) == 2:  # texts may be of any length
+                like = jax.ShapeDtypeStruct((1, array.shape[1]), like.dtype)
+            _check_array(array, like, f"the inputs {name!r}")
         return
     if isinstance(inputs, dict):
         raise ValueError(

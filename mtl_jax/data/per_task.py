@@ -1,5 +1,6 @@
 """One dataset of several, where every task has examples of its own."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,8 @@ def per_task(
     The examples of all tasks go through the trunk in one batch, and a head's outputs
     count where its task has labels: one compiled step for any number of tasks, and any
     weighting method. Shapes are made equal: sequences of another length (axis 1 of
-    integer inputs and labels, such as tokens) are padded at the end, inputs with 0 and
-    labels with -1.
+    integer inputs and labels) are padded at the end, inputs with 0 and labels with -1.
+    Labels that are as long as the "tokens" of their set stay so: they belong to words.
 
     Args:
         datasets: for each task (or domain), its set. Sets may have labels of the same
@@ -114,6 +115,7 @@ def _joined(
             n: _stack([part[n] for part in parts], 0, f"input {n!r}")
             for n in first.inputs
         }
+        sources = [(name, _lengthened(source, inputs)) for name, source in sources]
     else:
         inputs = _stack(parts, 0, "inputs")  # type: ignore[arg-type]
     labels, masks = {}, {}
@@ -132,6 +134,20 @@ def _joined(
         masks[label] = np.concatenate(known)
     groups = tuple(len(source) for _, source in sources)
     return source_lib.ArraySource(inputs, labels, masks, groups, policy)
+
+
+def _lengthened(
+    source: source_lib.ArraySource, joined: dict[str, np.ndarray]
+) -> source_lib.ArraySource:
+    """The source with its labels of words as long as the joined tokens."""
+    if source_lib.TOKENS not in joined or not isinstance(source.inputs, dict):
+        return source
+    before, now = (of[source_lib.TOKENS].shape[1] for of in (source.inputs, joined))
+    labels = {
+        name: _padded(a, now, -1) if a.shape[1:] == (before,) else a
+        for name, a in source.labels.items()
+    }
+    return dataclasses.replace(source, labels=labels)
 
 
 def _kinds(inputs: Any) -> Any:
@@ -158,8 +174,11 @@ def _padded(array: np.ndarray, length: int, fill: int) -> np.ndarray:
 
 
 def _pad_splits(splits: dict[str, source_lib.ArraySource | None]) -> None:
-    """Make sequences equally long in all splits."""
+    """Make sequences equally long in all splits, those of tokens apart."""
     present = {name: source for name, source in splits.items() if source is not None}
+    inputs: Any = next(iter(present.values())).inputs
+    if isinstance(inputs, dict) and source_lib.TOKENS in inputs:
+        return
 
     def longest(arrays: Sequence[np.ndarray]) -> int:
         return max((a.shape[1] for a in arrays if a.ndim == 2), default=0)
@@ -169,7 +188,7 @@ def _pad_splits(splits: dict[str, source_lib.ArraySource | None]) -> None:
 
     for name, source in present.items():
         others = list(present.values())
-        inputs: Any = source.inputs
+        inputs = source.inputs
         if isinstance(inputs, dict):
             inputs = {
                 n: fitted([s.inputs[n] for s in others], a, 0)

@@ -8,6 +8,9 @@ import numpy as np
 
 SPLITS = ("train", "validation", "test")
 
+TOKENS = "tokens"
+"""The input that holds the words of a text, int32 `[N, L]`, 0 behind them."""
+
 Inputs: TypeAlias = np.ndarray | dict[str, np.ndarray]
 """Of all examples: one array, or several by name."""
 
@@ -153,9 +156,23 @@ def each(function: Callable[[Any], Any], inputs: Any) -> Any:
 
 
 def shapes(inputs: Inputs) -> Any:
-    """The shape of one example: a tuple, or several by name."""
-    found = each(lambda a: tuple(a.shape[1:]), inputs)
-    return dict(sorted(found.items())) if isinstance(found, dict) else found
+    """The shape of one example: a tuple, or several by name.
+
+    The length of "tokens" is `None`: the texts of one split may be longer than those of
+    another.
+
+    Example:
+        >>> shapes({"tokens": np.ones((3, 40), np.int32)})
+        {'tokens': (None,)}
+    """
+    if not isinstance(inputs, dict):
+        return tuple(inputs.shape[1:])
+    found: dict[str, tuple[int | None, ...]] = {}
+    for name, array in sorted(inputs.items()):
+        found[name] = tuple(array.shape[1:])
+        if name == TOKENS:
+            found[name] = (None, *array.shape[2:])
+    return found
 
 
 def as_array(value: Any) -> np.ndarray:

@@ -12,7 +12,10 @@ from typing import Any
 from mtl_jax import factories
 from mtl_jax.data import source
 from mtl_jax.data.recipes.click_conversion import click_conversion
+from mtl_jax.data.recipes.conll import conll
 from mtl_jax.data.recipes.digit_and_writer import digit_and_writer
+from mtl_jax.data.recipes.documents import documents
+from mtl_jax.data.recipes.ewt_tags import ewt_tags
 from mtl_jax.data.recipes.income import adult, census_income_kdd
 from mtl_jax.data.recipes.many_tasks import many_tasks
 from mtl_jax.data.recipes.mmoe_synthetic import mmoe_synthetic
@@ -20,24 +23,31 @@ from mtl_jax.data.recipes.mnist_features import mnist_features
 from mtl_jax.data.recipes.mnist_scenes import mnist_scenes
 from mtl_jax.data.recipes.multi_mnist import multi_mnist
 from mtl_jax.data.recipes.omniglot import omniglot
+from mtl_jax.data.recipes.sentiment import sentiment
 from mtl_jax.data.recipes.stroke_mass import stroke_mass
 from mtl_jax.data.recipes.table import table
 from mtl_jax.data.recipes.tox21 import tox21
+from mtl_jax.data.recipes.words_and_documents import words_and_documents
 
 RECIPES: dict[str, Callable[..., source.Dataset]] = {
     "adult": adult,
     "census_income_kdd": census_income_kdd,
     "click_conversion": click_conversion,
+    "conll": conll,
     "digit_and_writer": digit_and_writer,
+    "documents": documents,
+    "ewt_tags": ewt_tags,
     "many_tasks": many_tasks,
     "mmoe_synthetic": mmoe_synthetic,
     "mnist_features": mnist_features,
     "mnist_scenes": mnist_scenes,
     "multi_mnist": multi_mnist,
     "omniglot": omniglot,
+    "sentiment": sentiment,
     "stroke_mass": stroke_mass,
     "table": table,
     "tox21": tox21,
+    "words_and_documents": words_and_documents,
 }
 """Every recipe by name."""
 

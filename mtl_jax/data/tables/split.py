@@ -78,6 +78,51 @@ def by_group(
     return _named(parts, shares, f"{len(names)} groups")
 
 
+def by_fold(
+    groups: Sequence[Any] | np.ndarray,
+    folds: int,
+    fold: int,
+    validation: float = 0.0,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """One of the splits of a cross-validation; no group is in two parts of it.
+
+    Args:
+        groups: the group of each row, `[N]`; for single rows, `range(N)`.
+        folds: k: the groups in random order are dealt out to so many parts.
+        fold: the part that is for test, from 0 to k - 1.
+        validation: share of the groups that are left.
+        seed: a non-negative integer; the parts depend on it, `groups` and `folds`.
+
+    Returns:
+        Sorted indices, int64, for each split; together they are every row once.
+
+    Raises:
+        ValueError: a fold that there is not, or a split that would be empty.
+
+    Example:
+        >>> tests = [by_fold(range(10), 5, fold)["test"] for fold in range(5)]
+        >>> sorted(np.concatenate(tests).tolist()) == list(range(10))
+        True
+    """
+    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    if not (2 <= folds <= len(names) and 0 <= fold < folds):
+        raise ValueError(
+            f"fold {fold} of {folds} of {len(names)} groups: give 2 folds or more, as "
+            "many as groups at most, and a fold from 0 on below their number."
+        )
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation is {validation}; give a share from 0 to below 1.")
+    order = np.random.default_rng(seed).permutation(len(names))
+    split_of = np.zeros(len(names), np.int64)
+    rest = np.delete(order, np.s_[fold::folds])
+    split_of[order[fold::folds]] = 2
+    split_of[rest[: round(validation * len(rest))]] = 1
+    parts = [np.flatnonzero(split_of[place] == number) for number in range(3)]
+    shares = np.array([1.0, validation, 1.0])
+    return _named(parts, shares, f"{len(names)} groups")
+
+
 def _checked(fractions: Sequence[float]) -> np.ndarray:
     shares = np.asarray(fractions, np.float64)
     right = shares.shape == (3,) and (shares >= 0).all() and shares[0] > 0

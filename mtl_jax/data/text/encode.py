@@ -88,20 +88,20 @@ def inventory(*splits: Iterable[Iterable[str]]) -> list[str]:
 def facts(
     vocabulary: vocabulary_lib.Vocabulary, vectors: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """What a model has to know of these inputs.
+    """What a trunk of text has to know of these inputs, as its arguments.
 
     Args:
         vocabulary: of the tokens.
         vectors: the initial embeddings, float32 `[V, D]`, from `vectors.table`.
 
     Returns:
-        `vocabulary_size`, an int, and `vectors` if they are given.
+        `vocabulary`, the number of identifiers, and `vectors` if they are given.
 
     Example:
         >>> facts(vocabulary_lib.build([["to", "be"]]))
-        {'vocabulary_size': 4}
+        {'vocabulary': 4}
     """
-    known: dict[str, Any] = {"vocabulary_size": len(vocabulary)}
+    known: dict[str, Any] = {"vocabulary": len(vocabulary)}
     if vectors is not None:
         known["vectors"] = vectors
     return known

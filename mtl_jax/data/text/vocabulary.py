@@ -4,10 +4,14 @@ import collections
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from mtl_jax.data.text import shapes
 
 PADDING, UNKNOWN = 0, 1
 RESERVED = ("<pad>", "<unk>")
+SHAPES = 10
+"""How often a shape comes among words that are left out, to have an identifier."""
 _DIGIT = re.compile(r"\d")
 
 
@@ -19,6 +23,8 @@ class Vocabulary:
         words: in the order of their identifiers.
         lower: whether words are looked up in lower case.
         digits: whether every digit of a word is looked up as `0`.
+        fall_back: whether a word that has no identifier as it stands takes that of its
+            lower-case form, else that of its shape (see `shapes`).
 
     Raises:
         ValueError: a word that comes twice.
@@ -32,6 +38,7 @@ class Vocabulary:
     words: tuple[str, ...]
     lower: bool = False
     digits: bool = False
+    fall_back: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.words)) < len(self.words):
@@ -45,8 +52,22 @@ class Vocabulary:
 
     def ids(self, tokens: Iterable[str]) -> list[int]:
         """The identifier of each token."""
-        get = self._index.get
-        return [get(token, UNKNOWN) for token in map(self.normalised, tokens)]
+        seen = self._seen
+        found = []
+        for token in tokens:
+            if token not in seen:
+                known = map(self._index.get, self._forms(token))
+                seen[token] = next((i for i in known if i), UNKNOWN)
+            found.append(seen[token])
+        return found
+
+    def _forms(self, token: str) -> Iterator[str]:
+        """What a token is looked up as, one after the other."""
+        word = self.normalised(token)
+        yield word
+        if self.fall_back:
+            yield word.lower()
+            yield from shapes.shapes(word)
 
     def normalised(self, token: str) -> str:
         """A token as it is looked up."""
@@ -59,7 +80,12 @@ class Vocabulary:
 
     @classmethod
     def from_list(
-        cls, words: Sequence[str], *, lower: bool = False, digits: bool = False
+        cls,
+        words: Sequence[str],
+        *,
+        lower: bool = False,
+        digits: bool = False,
+        fall_back: bool = False,
     ) -> "Vocabulary":
         """A vocabulary from `to_list()`, or from words without the reserved two.
 
@@ -68,7 +94,11 @@ class Vocabulary:
             ('a', 'b')
         """
         start = len(RESERVED) if tuple(words[: len(RESERVED)]) == RESERVED else 0
-        return cls(tuple(words[start:]), lower, digits)
+        return cls(tuple(words[start:]), lower, digits, fall_back)
+
+    @functools.cached_property
+    def _seen(self) -> dict[str, int]:
+        return {}
 
     @functools.cached_property
     def _index(self) -> dict[str, int]:
@@ -82,6 +112,7 @@ def build(
     max_size: int | None = None,
     lower: bool = False,
     digits: bool = False,
+    fall_back: bool = False,
 ) -> Vocabulary:
     """The vocabulary of sentences (of the training split), most frequent words first.
 
@@ -91,6 +122,9 @@ def build(
         max_size: how many identifiers there may be, padding and unknown among them.
         lower: look words up in lower case.
         digits: look words up with every digit as `0`.
+        fall_back: look a word up that is left out in lower case, then by its shape.
+            Shapes that come `SHAPES` times among these words have identifiers as well,
+            behind those of the words.
 
     Returns:
         A `Vocabulary`. Words of one frequency are in alphabetical order, so it depends
@@ -116,4 +150,15 @@ def build(
     words = [word for word, count in order if count >= min_count]
     if max_size is not None:
         words = words[: max_size - len(RESERVED)]
-    return Vocabulary(tuple(words), lower, digits)
+    if fall_back:
+        words += _shapes_of_rare(order, set(words))
+    return Vocabulary(tuple(words), lower, digits, fall_back)
+
+
+def _shapes_of_rare(order: list[tuple[str, int]], known: set[str]) -> list[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    for word, count in order:
+        if word not in known and word.lower() not in known:
+            for shape in set(shapes.shapes(word)):
+                counts[shape] += count
+    return sorted(shape for shape, count in counts.items() if count >= SHAPES)

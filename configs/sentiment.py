@@ -1,0 +1,30 @@
+"""draft mtl-jax train configs/sentiment.py % core"""
+
+from mtl_jax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TaskConfig,
+    TrainConfig,
+)
+
+
+def get_config() -> Config:
+    return Config(
+        name="sentiment",
+        data=DataConfig(name="sentiment"),
+        tasks=(
+            TaskConfig("amazon", "binary"),
+            TaskConfig("imdb", "binary"),
+            TaskConfig("yelp", "binary"),
+        ),
+        model=ModelConfig(
+            trunk="bag_of_embeddings",
+            trunk_args={"width": 50, "dropout": 0.3},
+        ),
+        method=MethodConfig("equal"),
+        optimizer=OptimizerConfig("adam", 3e-3),
+        train=TrainConfig(epochs=12, batch_size=48, log_every=100),
+    )
