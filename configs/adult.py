@@ -1,4 +1,12 @@
-"""adult"""
+"""Adult: income above 50,000 dollars, and never married.
+
+Commands:
+
+    mtl-jax data prepare adult --from DIR
+    mtl-jax train configs/adult.py
+
+Not measured yet; `python benchmarks/results.py --programs adult` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,12 @@
-"""Bike Sharing"""
+"""Bike sharing: the casual and the registered users of an hour.
+
+Commands:
+
+    mtl-jax data prepare bike_sharing --from DIR
+    mtl-jax train configs/bike_sharing.py
+
+Not measured yet; `python benchmarks/results.py --programs bike_sharing` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,12 @@
-"""census_income"""
+"""Census income: income above 50,000 dollars, and never married.
+
+Commands:
+
+    mtl-jax data prepare census_income_kdd --from DIR
+    mtl-jax train configs/census_income.py
+
+Not measured yet; `python benchmarks/results.py --programs census_income` does it.
+"""
 
 from mtl_jax.config import (
     Config,

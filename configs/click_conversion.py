@@ -1,4 +1,11 @@
-"""cc"""
+"""A chain: click, and then conversion.
+
+Commands:
+
+    mtl-jax train configs/click_conversion.py
+
+Not measured yet; `python benchmarks/results.py --programs click_conversion` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,11 @@
-"""draft mtl-jax train configs/conll.py % core"""
+"""Your own file of one word a line: its columns are the tasks.
+
+Commands:
+
+    mtl-jax train configs/conll.py --set data.path=FILE
+
+Not measured yet; `python benchmarks/results.py --programs conll` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,12 @@
-"""draft mtl-jax train configs/ewt.py % core"""
+"""English Web Treebank: parts of speech, relations and entities of the same words.
+
+Commands:
+
+    mtl-jax data prepare ewt --from DIR
+    mtl-jax train configs/ewt.py
+
+Not measured yet; `python benchmarks/results.py --programs ewt` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,11 @@
-"""many"""
+"""138 synthetic tasks on one trunk.
+
+Commands:
+
+    mtl-jax train configs/many_tasks.py
+
+Not measured yet; `python benchmarks/results.py --programs many_tasks` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,11 @@
-"""mm"""
+"""The synthetic tasks of the MMoE paper.
+
+Commands:
+
+    mtl-jax train configs/mmoe_synthetic.py
+
+Not measured yet; `python benchmarks/results.py --programs mmoe_synthetic` does it.
+"""
 
 from mtl_jax.config import (
     Config,

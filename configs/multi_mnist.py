@@ -6,7 +6,10 @@ Commands:
     mtl-jax train configs/multi_mnist.py
 
 The smallest benchmark of the field, by the recipe of Sener and Koltun (NeurIPS
-2018)."""
+2018).
+
+Not measured yet; `python benchmarks/results.py --programs multi_mnist` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,12 @@
-"""om"""
+"""Omniglot: the characters of eight alphabets, each with its own drawings.
+
+Commands:
+
+    mtl-jax data prepare omniglot_small --from DIR
+    mtl-jax train configs/omniglot.py
+
+Not measured yet; `python benchmarks/results.py --programs omniglot` does it.
+"""
 
 from mtl_jax.config import (
     Config,

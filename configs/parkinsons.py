@@ -1,4 +1,12 @@
-"""Parkinson's telemonitoring: two clinical scores of patients that were never heard."""
+"""Parkinson: motor and total UPDRS from the voice, of subjects not seen before.
+
+Commands:
+
+    mtl-jax data prepare parkinsons --from DIR
+    mtl-jax train configs/parkinsons.py
+
+Not measured yet; `python benchmarks/results.py --programs parkinsons` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -1,4 +1,12 @@
-"""Parkinsons"""
+"""Parkinson: each of the 42 subjects is a task.
+
+Commands:
+
+    mtl-jax data prepare parkinsons --from DIR
+    mtl-jax train configs/parkinsons_subjects.py
+
+Not measured yet; `python benchmarks/results.py --programs parkinsons_subjects` does it.
+"""
 
 from mtl_jax.config import (
     Config,

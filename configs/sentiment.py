@@ -1,4 +1,12 @@
-"""draft mtl-jax train configs/sentiment.py % core"""
+"""Sentiment of sentences on products, films and restaurants, each its own task.
+
+Commands:
+
+    mtl-jax data prepare uci_sentiment --from DIR
+    mtl-jax train configs/sentiment.py
+
+Not measured yet; `python benchmarks/results.py --programs sentiment` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -6,7 +6,10 @@ Commands:
     mtl-jax train configs/stroke_mass.py
 
 A CNN of 32 and 64 channels and a dense layer of 128; 20 % of train is the validation
-split."""
+split.
+
+Not measured yet; `python benchmarks/results.py --programs stroke_mass` does it.
+"""
 
 from mtl_jax.config import (
     Config,

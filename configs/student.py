@@ -1,4 +1,12 @@
-"""Student"""
+"""Pupils: three grades.
+
+Commands:
+
+    mtl-jax data prepare student --from DIR
+    mtl-jax train configs/student.py
+
+Not measured yet; `python benchmarks/results.py --programs student` does it.
+"""
 
 from mtl_jax.config import (
     Config,

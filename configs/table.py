@@ -1,4 +1,11 @@
-"""t"""
+"""Your own table.
+
+Commands:
+
+    mtl-jax train configs/table.py
+
+Not measured yet; `python benchmarks/results.py --programs table` does it.
+"""
 
 from mtl_jax.config import (
     Config,

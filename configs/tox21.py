@@ -1,4 +1,12 @@
-"""tox"""
+"""Tox21: twelve assays of molecules, 17 % of the labels missing.
+
+Commands:
+
+    mtl-jax data prepare tox21 --from DIR
+    mtl-jax train configs/tox21.py
+
+Not measured yet; `python benchmarks/results.py --programs tox21` does it.
+"""
 
 from mtl_jax.config import (
     Config,

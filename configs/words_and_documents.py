@@ -1,4 +1,13 @@
-"""draft mtl-jax train configs/words_and_documents.py % core"""
+"""Tags of words and sentiment of sentences on one embedding and encoder.
+
+Commands:
+
+    mtl-jax data prepare ewt --from DIR
+    mtl-jax data prepare uci_sentiment --from DIR
+    mtl-jax train configs/words_and_documents.py
+
+Not measured yet; `python benchmarks/results.py --programs words_and_documents` does it.
+"""
 
 from mtl_jax.config import (
     Config,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data import tiny_sets
 
-from mtl_jax import build, config, data, run, train
+from mtl_jax import build, config, data, run, train, trained
 from mtl_jax.data import source
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
@@ -131,7 +131,7 @@ def test_the_config_of_your_own_table(tmp_path):
     # In the units of the file, of which the deviation is 3000.
     assert 30 < result.test["price/rmse"] < 2500
     assert result.test["price/r2"] > 0.5
-    found = run.predict_run(tmp_path / "run", "test")
+    found = trained.predict_run(tmp_path / "run", "test")
     assert 80_000 < found["price/prediction"].mean() < 100_000
     again = run.evaluate_run(tmp_path / "run", "test")
     assert again["price/rmse"] == pytest.approx(result.test["price/rmse"], rel=1e-5)
