@@ -133,5 +133,5 @@ def test_the_config_of_your_own_table(tmp_path):
     assert result.test["price/r2"] > 0.5
     found = trained.predict_run(tmp_path / "run", "test")
     assert 80_000 < found["price/prediction"].mean() < 100_000
-    again = run.evaluate_run(tmp_path / "run", "test")
+    again = trained.evaluate_run(tmp_path / "run", "test")
     assert again["price/rmse"] == pytest.approx(result.test["price/rmse"], rel=1e-5)

@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 
-from mtl_jax import build, config, data, run, train
+from mtl_jax import build, config, data, run, train, trained
 from mtl_jax.data import recipes
 from mtl_jax.data.recipes import corpora
 from mtl_jax.data.tables import split
@@ -499,12 +499,12 @@ def test_a_run_over_files_of_the_user(tmp_path):
     for task in ("ner", "books", "films"):
         assert losses[-1][f"{task}/loss"] < losses[0][f"{task}/loss"]
     assert {"ner/span_f1", "books/auc", "films/f1"} <= set(result.test)
-    again = run.evaluate_run(tmp_path / "run", "test")
+    again = trained.evaluate_run(tmp_path / "run", "test")
     assert again["ner/loss"] == pytest.approx(result.test["ner/loss"], rel=1e-6)
     # New texts, of another length than in training.
     known = build.build_data(settings).facts["vocabulary"]
     texts = [known.ids(tokenize.words("wa wb wc said nobody"))]
-    found = run.predict_run(tmp_path / "run", {"tokens": np.array(texts, np.int32)})
+    found = trained.predict_run(tmp_path / "run", {"tokens": np.array(texts, np.int32)})
     assert found["ner/prediction"].shape == (1, 5)
     assert found["books/prediction"].shape == (1,)
 
