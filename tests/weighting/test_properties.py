@@ -14,7 +14,7 @@ from method_table import TABLE
 
 from mtl_jax import weighting
 
-NUMBERS_OF_TASKS = (2, 5, 40)
+NUMBERS_OF_TASKS = (2, 4, 64)
 METHODS_PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
 
 
