@@ -59,7 +59,7 @@ CHAINS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "ple_two"])
 def test_which_loss_reaches_which_parameter(name):
     _, model, variables = start(name, stack_heads=False)
     _, rows = jax.jit(lambda: jacobian(model, variables))()
@@ -73,16 +73,20 @@ def test_which_loss_reaches_which_parameter(name):
     for path, found in specific.items():
         assert found == {path.split("'")[1].removeprefix("heads_")}, path
     own = [path for path in specific if "'own'" in path]
-    assert bool(own) == (name in ("cgc", "ple", "ple_two"))
+    assert bool(own) == (name in ("cgc", "ple"))
     lower = [path for path in shared if "'own" in path]
-    assert bool(lower) == (name in ("ple", "ple_two"))
+    assert bool(lower) == (name == "ple")
     assert all(shared[path] == EVERY for path in lower)
 
 
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
+BATCHED = ("mmoe", "ple_two")
+"""Those whose layers are tried by every way to the Gramian."""
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n not in ("ple", "aitm_plain")])
+@pytest.mark.parametrize(
+    "name", ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm"]
+)
 def test_every_kind_of_method_at_the_parameters(name):
     _, model, variables = start(name)
     params = variables.shared, variables.specific
@@ -111,7 +115,7 @@ def test_every_kind_of_method_at_the_parameters(name):
                 key=key,
                 gramian=route,
             ).gramian
-            for route in engine.ROUTES
+            for route in (engine.ROUTES if name in BATCHED else ())
         }
         return found, routes, jacobian(model, variables)
 
@@ -125,7 +129,7 @@ def test_every_kind_of_method_at_the_parameters(name):
         direction = flat(jax.tree.map(lambda a: a[None], out.shared))[0]
         expected = np.float64(out.weights) @ shared
         np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-5)
-    for gramian in routes.values():
+    for gramian in (found["mgda"].gramian, *routes.values()):
         np.testing.assert_allclose(gramian, shared @ shared.T, rtol=1e-3, atol=1e-5)
     dropped = flat(jax.tree.map(lambda a: a[None], found["graddrop"].shared))[0]
     sides = [np.where(side, shared, 0).sum(0) for side in (shared > 0, shared < 0)]
@@ -135,8 +139,9 @@ def test_every_kind_of_method_at_the_parameters(name):
     np.testing.assert_allclose(heads, specific.sum(0), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("below", [True, False], ids=["trunk", "no_trunk"])
-@pytest.mark.parametrize("name", ["mmoe", "ple_two", "dselect_k"])
+@pytest.mark.parametrize(
+    "name, below", [("mmoe", True), ("dselect_k", False), ("ple_two", False)]
+)
 def test_statistics_at_the_representation(name, below):
     """Of what experts and trunk give; inputs of the model have no part in them."""
     _, model, variables = start(name, below)
@@ -220,12 +225,12 @@ def train_data(size=96):
 
 
 USED = {
-    "aitm": "pcgrad",
-    "cgc": "graddrop",
-    "dselect_k": "mgda",
-    "esmm": "mgda",
-    "mmoe": "uw",
-    "ple": "pcgrad",
+    "aitm": ("pcgrad", "parameters"),
+    "cgc": ("uw", "parameters"),
+    "dselect_k": ("uw", "parameters"),
+    "esmm": ("uw", "parameters"),
+    "mmoe": ("mgda", "representation"),
+    "ple": ("uw", "parameters"),
 }
 
 
@@ -237,32 +242,29 @@ def test_every_architecture_is_used():
 @pytest.mark.parametrize("name", USED)
 def test_training_goes_on_where_it_stopped(name, tmp_path):
     data, model = train_data(), made_by_settings(name, **ARGUMENTS[name])
+    method, at = USED[name]
 
-    def fitted(epochs):
-        return mtl.fit(
+    def curve(epochs):
+        result = mtl.fit(
             model,
             TASKS,
             data,
-            method=USED[name],
+            method=method,
+            at=at,
             optimizer=optax.adam(0.02),
             epochs=epochs,
             batch_size=16,
+            steps_per_call=1,
             parallel="jit",
             workdir=tmp_path,
         )
+        rows = [row for row in result.history if row["split"] == "validation"]
+        return [(row["step"], sum(row[f"{t}/loss"] for t in CHAIN)) for row in rows]
 
-    first = fitted(4)
-    curve = [
-        sum(row[f"{t}/loss"] for t in CHAIN)
-        for row in first.history
-        if row["split"] == "validation"
-    ]
-    assert curve[-1] < 0.95 * curve[0]
-    again = fitted(4)
-    before, after = (jax.tree.leaves(r.state.shared) for r in (first, again))
-    for a, b in zip(before, after, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert int(fitted(5).state.step) == int(again.state.step) * 5 // 4
+    first, then = curve(4), curve(5)
+    assert [step for step, _ in first + then] == [3, 6, 9, 12, 15]
+    assert first[-1][1] < 0.97 * first[0][1]
+    assert then[0][1] < 0.97 * first[0][1], "from trained parameters"
 
 
 def test_arguments_of_settings_reach_the_model():
@@ -340,7 +342,7 @@ def test_stacked_heads_are_the_heads():
         np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mmoe", "ple_two", "dselect_k", "aitm"])
+@pytest.mark.parametrize("name", ["cgc", "dselect_k_static", "aitm"])
 def test_computation_in_half_precision(name):
     _, model, variables = start(name)
     wide, _ = jax.jit(model.apply)(*variables, BATCH["inputs"])

@@ -78,17 +78,20 @@ def step_of(model, variables, devices=1, **options):
     return jax.device_get((state.shared, state.specific, output.losses))
 
 
-@pytest.mark.parametrize("name", ["aitm", "dselect_k"])
-def test_devices_and_parts_of_a_batch_see_the_same(name):
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("aitm", {"devices": 4}),
+        ("aitm", {"accumulate": 2}),
+        ("dselect_k", {"devices": 4}),
+    ],
+)
+def test_devices_and_parts_of_a_batch_see_the_same(name, options):
     """A model without and one with a representation and stacked heads."""
     _, model, variables = start(name)
-    expected = step_of(model, variables)
-    for found in (
-        step_of(model, variables, devices=4),
-        step_of(model, variables, accumulate=2),
-    ):
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    found, expected = (step_of(model, variables, **o) for o in (options, {}))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_a_users_penalty_trains_and_is_not_evaluated():
