@@ -21,7 +21,7 @@ HERE = [
     for path in CONFIGS
     if config.load(path).data.name in (*IMAGES, "mnist_features", "mnist_scenes")
 ]
-"""The others are in test_table_configs.py and test_text_configs.py."""
+"""The others are in test_table_configs.py and data/test_text_configs.py."""
 FEW = {"mnist_scenes": {"train": 64, "validation": 0, "test": 16}}
 """Arguments of recipes that make less."""
 
