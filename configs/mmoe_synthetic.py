@@ -20,7 +20,7 @@ def get_config() -> Config:
             TaskConfig("second", "regression"),
         ),
         model=ModelConfig(
-            trunk="mlp", trunk_args={"features": (64,)}, head_features=(16,)
+            trunk="mlp", trunk_args={"features": (16,)}, head_features=(8,)
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 1e-3, schedule="cosine"),
