@@ -41,5 +41,5 @@ def get_config() -> Config:
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 2e-3, schedule="cosine"),
-        train=TrainConfig(epochs=30, batch_size=64),
+        train=TrainConfig(epochs=20, batch_size=64),
     )

@@ -4,11 +4,11 @@ Command:
 
     mtl-jax train configs/table.py --set data.path=FILE.csv data.targets=A,B
 
-FILE is a CSV or other delimited text (zipped or not), Parquet, or NPZ, or a prepared set
-of rows and columns such as `student`. What is a number, a category, a class is inferred;
-docs/data.md has what there is to say more, in `data.args`: `group`, `task_column`,
-`kinds`, `drop`, `categorical`, `fractions`. Metrics of a regression are in the units of
-the file.
+FILE is a CSV or other delimited text (zipped or not), Parquet, or NPZ, or a prepared
+set of rows and columns such as `student`. What is a number, a category, a class is
+inferred; docs/data.md has what there is to say more, in `data.args`: `group`,
+`task_column`, `kinds`, `drop`, `categorical`, `fractions`. Metrics of a regression are
+in the units of the file.
 """
 
 from mtl_jax.config import (
