@@ -41,7 +41,7 @@ def get_config() -> Config:
         model=ModelConfig(
             trunk="cnn",
             trunk_args={
-                "features": (32, 64, 64),
+                "features": (16, 32, 64),
                 "dense": (128,),
                 "dropout": 0.3,
                 "input_scale": 1 / 255,
@@ -49,5 +49,5 @@ def get_config() -> Config:
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 2e-3, schedule="cosine"),
-        train=TrainConfig(epochs=40, batch_size=64),
+        train=TrainConfig(epochs=20, batch_size=64),
     )

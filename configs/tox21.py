@@ -44,5 +44,5 @@ def get_config() -> Config:
         ),
         method=MethodConfig("equal"),
         optimizer=OptimizerConfig("adam", 1e-3, schedule="cosine"),
-        train=TrainConfig(epochs=20, batch_size=128),
+        train=TrainConfig(epochs=6, batch_size=128),
     )

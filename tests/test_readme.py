@@ -63,8 +63,10 @@ def run(command, cwd, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A place with the configs, where runs may be written."""
+    """A place with the configs and a table, where runs may be written."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    rows = [f"{40 + n % 90},{n % 4},{['gas', 'oil'][n % 2]}" for n in range(300)]
+    (tmp_path / "houses.csv").write_text("\n".join(["price,rooms,heating", *rows]))
     return tmp_path
 
 

@@ -9,7 +9,7 @@ def mmoe_synthetic(
     *,
     correlation: float = 0.5,
     features: int = 100,
-    sines: int = 5,
+    sines: int = 10,
     scale: float = 1.0,
     noise: float = 0.1,
     train: int = 10_000,
