@@ -167,6 +167,7 @@ def test_direction_and_names():
         "poisson_deviance",
         "count_mae",
         "count_rmse",
+        "count_rmsle",
         "abs_error",
         "rel_error",
         "angular_error",
