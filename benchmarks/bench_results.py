@@ -18,7 +18,7 @@ Every program of `configs/`, trained on real data with its method and with other
 beside each of its tasks alone: the same network, as many steps, batches of as many of
 its examples. Mean ± sample standard deviation over seeds; the test split, after the
 last epoch. Nothing was tuned on it. A method that does not help is in the table like
-the others.
+the others. Parameters and seconds of the single tasks are sums over the tasks.
 
 Δm compares the means with the single tasks in both conventions that are in print
 (`mtl_jax.metrics.delta_m`): over metrics, where LOWER is better, and over tasks, where
@@ -63,35 +63,86 @@ def write(record: Path, page: Path) -> None:
 
 
 def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
-    """One program: a row a method, a column a metric."""
+    """One program: a row a metric, a column a method."""
     own = [row for row in rows if row["program"] == program]
     directions = collections.defaultdict[str, dict[str, bool]](dict)
     for row in own:
         for task, found in row["metrics"].items():
             directions[task] |= found
     columns = _columns(own)
-    methods = dict.fromkeys(row["method"] for row in own)
-    base = _means(own, ALONE, columns)
+    methods = sorted({row["method"]: None for row in own}, key=lambda m: m != ALONE)
     lines = [
         f"\n## {program}\n",
-        f"`configs/{program}.py`, seeds {_seeds(own)}\n",
-        "| method | " + " | ".join(columns) + " | Δm metrics ↓ | Δm tasks ↑ | s |",
-        "|" + " --- |" * (len(columns) + 4),
+        f"`configs/{program.partition(',')[0]}.py`, seeds {_seeds(own)}\n",
+        "| | " + " | ".join(methods) + " |",
+        "|" + " --- |" * (len(methods) + 1),
     ]
-    for method in sorted(methods, key=lambda m: m != ALONE):
-        means = _means(own, method, columns)
-        cells = [_cell(_values(own, method, column)) for column in columns]
-        change = ["", ""]
-        if method != ALONE and set(means) == set(base) and base:
-            change = [
-                _delta(means, base, directions, convention)
-                for convention in ("metrics", "tasks")
-            ]
-        spent = [row["seconds"] for row in own if row["method"] == method]
-        runs = len({row["seed"] for row in own if row["method"] == method})
-        cells += [*change, f"{sum(spent) / runs:.0f}"]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    if len(columns) <= MOST_ROWS:
+        for column in columns:
+            cells = [_cell(list(_values(own, m, column).values())) for m in methods]
+            lines.append(_line(f"{column}{_arrow(column, directions)}", cells))
+    for names in _alike(columns):
+        cells = [_cell(_average(own, m, names)) for m in methods]
+        metric = names[0].partition("/")[2]
+        title = f"mean of {len(names)} tasks, {metric}{_arrow(names[0], directions)}"
+        lines.append(_line(title, cells))
+    base = _means(own, ALONE, columns)
+    for convention, arrow in (("metrics", "↓"), ("tasks", "↑")):
+        cells = []
+        for method in methods:
+            means = _means(own, method, columns)
+            comparable = method != ALONE and base and set(means) == set(base)
+            cells.append(
+                _delta(means, base, directions, convention) if comparable else ""
+            )
+        lines.append(_line(f"Δm over {convention} {arrow}", cells))
+    lines.append(_line("parameters", [_parameters(own, m) for m in methods]))
+    lines.append(_line("seconds a run", [_seconds(own, m) for m in methods]))
     return "\n".join(lines) + "\n"
+
+
+MOST_ROWS = 16
+"""With more tasks there is their mean alone."""
+
+
+def _line(title: str, cells: Iterable[str]) -> str:
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def _arrow(column: str, directions: dict[str, dict[str, bool]]) -> str:
+    task, _, metric = column.partition("/")
+    return " ↑" if directions[task][metric] else " ↓"
+
+
+def _alike(columns: Sequence[str]) -> list[list[str]]:
+    """Columns of one metric, where three tasks or more are measured by it."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        found.setdefault(column.partition("/")[2], []).append(column)
+    return [names for names in found.values() if len(names) > 2]
+
+
+def _average(
+    rows: Sequence[dict[str, Any]], method: str, columns: Sequence[str]
+) -> list[float]:
+    """The mean of columns, of every seed that has them all."""
+    values = [_values(rows, method, column) for column in columns]
+    seeds = set.intersection(*(set(found) for found in values))
+    return [statistics.fmean(found[seed] for found in values) for seed in sorted(seeds)]
+
+
+def _parameters(rows: Sequence[dict[str, Any]], method: str) -> str:
+    """Of a joint run; of the single tasks, their sum."""
+    found = {
+        row.get("task"): row["parameters"] for row in rows if row["method"] == method
+    }
+    return f"{sum(found.values()):,}"
+
+
+def _seconds(rows: Sequence[dict[str, Any]], method: str) -> str:
+    spent = [row["seconds"] for row in rows if row["method"] == method]
+    runs = len({row["seed"] for row in rows if row["method"] == method})
+    return f"{sum(spent) / runs:.0f}"
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -109,12 +160,15 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
 DENSE = ("mean_iou", "abs_error", "angular_error")
 
 
-def _values(rows: Sequence[dict[str, Any]], method: str, column: str) -> list[float]:
-    return [
-        row["test"][column]
+def _values(
+    rows: Sequence[dict[str, Any]], method: str, column: str
+) -> dict[int, float]:
+    """By seed."""
+    return {
+        row["seed"]: row["test"][column]
         for row in rows
         if row["method"] == method and column in row["test"]
-    ]
+    }
 
 
 def _means(
@@ -125,7 +179,7 @@ def _means(
         values = _values(rows, method, column)
         if values:
             task, _, metric = column.partition("/")
-            means.setdefault(task, {})[metric] = statistics.fmean(values)
+            means.setdefault(task, {})[metric] = statistics.fmean(values.values())
     return means
 
 

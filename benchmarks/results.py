@@ -1,7 +1,8 @@
 """Every program with its method, with others, and each of its tasks alone.
 
-A program is a config of `configs/`. Runs are appended to the record as they end, and
-those that it has are not run again, so that a long measurement may be stopped and
+A program is a config of `configs/`, some with other settings and with architectures of
+as many parameters (`bench_programs.py`). Runs are appended to the record as they end,
+and those that it has are not run again, so that a long measurement may be stopped and
 continued. A task alone has the same network and as many steps, with batches of as many
 of its examples.
 
@@ -16,36 +17,43 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bench_programs
 import bench_results
+import jax
 import numpy as np
 
-from mtl_jax import build, config, data, train
+from mtl_jax import build, config, data, models, train
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALONE = "single task"
 
 
-def programs() -> dict[str, Path]:
-    """The configs by name; the other files there are programs of another kind."""
-    paths = sorted(CONFIGS.glob("*.py"))
-    return {p.stem: p for p in paths if "def get_config" in p.read_text()}
-
-
 def runs(
-    name: str, settings: config.Config, dataset: data.Dataset, methods: Sequence[str]
+    name: str,
+    settings: config.Config,
+    dataset: data.Dataset,
+    program: bench_programs.Program,
 ) -> Iterator[tuple[dict[str, Any], config.Config, data.Dataset]]:
     """What is to be run of a program: how it is recorded, its settings and data."""
     own = settings.method.name
     task_list = build.task_configs(settings, dataset.facts)
     settings = dataclasses.replace(settings, tasks=task_list)
-    for method in dict.fromkeys((own, *methods)):
+    for method in dict.fromkeys((own, *program.methods)):
         chosen = settings.method if method == own else config.MethodConfig(method)
         joint = dataclasses.replace(settings, method=chosen)
         yield {"program": name, "method": method}, joint, dataset
+    for label, assignments in program.variants.items():
+        what = {"program": name, "method": f"{own}, {label}"}
+        other = config.override(settings, assignments)
+        same = other.data == settings.data
+        yield what, other, dataset if same else build.build_data(other)
+    for architecture in program.architectures:
+        other = bench_programs.matched(settings, dataset, architecture)
+        what = {"program": name, "method": f"{own}, {architecture}"}
+        yield what, other, dataset
     for task in task_list:
         what = {"program": name, "method": ALONE, "task": task.name}
         yield what, *alone(settings, dataset, task)
@@ -107,7 +115,9 @@ def run(settings: config.Config, dataset: data.Dataset, seed: int) -> dict[str, 
         log_every=1000,
         feed=settings.data.feed,
     )
+    example = jax.tree.map(lambda a: a[:1], dataset.train.inputs)
     return {
+        "parameters": models.count_params(parts.model, example),
         "seconds": round(time.perf_counter() - start, 1),
         "skipped": int(result.state.skipped),
         "test": {k: v for k, v in result.test.items() if not k.endswith("/loss")},
@@ -121,24 +131,23 @@ def main() -> None:
     """Run what the record lacks, or write the table of what it has."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--record", type=Path, required=True, help="a JSON lines file")
-    parser.add_argument("--programs", nargs="+", choices=programs())
-    parser.add_argument("--methods", nargs="*", default=("equal", "uw", "pcgrad"))
+    known = bench_programs.programs()
+    parser.add_argument("--programs", nargs="+", choices=known, default=tuple(known))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--table", type=Path, help="write this file, and run nothing")
     options = parser.parse_args()
     if options.table is not None:
         bench_results.write(options.record, options.table)
         return
-    known = bench_results.read(options.record)
-    done = {bench_results.key(row) for row in known}
-    for name in options.programs or programs():
-        settings = config.load(programs()[name])
+    done = {bench_results.key(row) for row in bench_results.read(options.record)}
+    for name in options.programs:
+        settings = known[name].load()
         try:
             dataset = build.build_data(settings)
         except (FileNotFoundError, ValueError) as error:
             print(f"{name}: left out, {error}", flush=True)
             continue
-        for what, chosen, examples in runs(name, settings, dataset, options.methods):
+        for what, chosen, examples in runs(name, settings, dataset, known[name]):
             for seed in options.seeds:
                 row = {**what, "seed": seed}
                 if bench_results.key(row) in done:

@@ -16,11 +16,12 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 def scripts():
     sys.path.insert(0, str(FOLDER))
     try:
+        import bench_programs
         import bench_results
         import results
     finally:
         sys.path.remove(str(FOLDER))
-    return results, bench_results
+    return results, bench_results, bench_programs
 
 
 def settings(**budget):
@@ -49,7 +50,7 @@ def both(policy="max"):
 
 
 def test_a_task_alone_has_its_own_examples_and_as_many_steps(scripts):
-    results, _ = scripts
+    results, *_ = scripts
     joint, dataset = settings(), both()
     steps = 4 * data.order(dataset.train, 8, seed=0).steps_per_epoch
     for task, count in (("a", 40), ("b", 24)):
@@ -64,7 +65,7 @@ def test_a_task_alone_has_its_own_examples_and_as_many_steps(scripts):
 
 
 def test_missing_labels_are_left_out_of_a_task_alone(scripts):
-    results, _ = scripts
+    results, *_ = scripts
     known = np.arange(20) % 4 > 0
     dataset = data.from_splits(
         (np.eye(20), {"a": np.arange(20) % 3, "b": np.arange(20) % 2}, {"b": known})
@@ -75,21 +76,37 @@ def test_missing_labels_are_left_out_of_a_task_alone(scripts):
 
 
 def test_a_program_runs_its_method_others_and_each_task(scripts):
-    results, _ = scripts
-    found = [
-        (what["method"], what.get("task"), [t.name for t in chosen.tasks])
-        for what, chosen, _ in results.runs("tiny", settings(), both(), ["uw", "equal"])
+    results, _, bench_programs = scripts
+    chosen = dataclasses.replace(
+        settings(), model=config.ModelConfig(trunk_args={"features": (64, 32)})
+    )
+    program = bench_programs.Program(
+        "tiny",
+        methods=("uw", "equal"),
+        variants={"weight 3": ["tasks.b.weight=3"]},
+        architectures=("mmoe", "cgc"),
+    )
+    found = list(results.runs("tiny", chosen, both(), program))
+    assert [(what["method"], what.get("task")) for what, _, _ in found] == [
+        ("equal", None),
+        ("uw", None),
+        ("equal, weight 3", None),
+        ("equal, mmoe", None),
+        ("equal, cgc", None),
+        ("single task", "a"),
+        ("single task", "b"),
     ]
-    assert found == [
-        ("equal", None, ["a", "b"]),
-        ("uw", None, ["a", "b"]),
-        ("single task", "a", ["a"]),
-        ("single task", "b", ["b"]),
-    ]
+    assert [t.weight for t in found[2][1].tasks] == [1, 3]
+    assert [[t.name for t in s.tasks] for _, s, _ in found[-2:]] == [["a"], ["b"]]
+    of = {s.model.architecture: s.model for _, s, _ in found}
+    # 384 + 2080 + 99 + 33 = 2596; 192 + 4 * 528 + 2 * 128 + 51 + 17 = 2628, and
+    # 186 + 4 * 512 + 2 * 124 + 68 = 2550 with a layer of 31.
+    assert of["mmoe"].trunk_args["features"] == [32]
+    assert of["mmoe"].architecture_args["expert_features"] == [16]
 
 
 def test_a_run_tells_the_metrics_of_the_test_split(scripts):
-    results, bench_results = scripts
+    results, bench_results, _ = scripts
     chosen = dataclasses.replace(
         settings(), model=config.ModelConfig(trunk_args={"features": (4,)})
     )
@@ -103,10 +120,11 @@ def test_a_run_tells_the_metrics_of_the_test_split(scripts):
 def rows():
     metrics = {"a": {"accuracy": True, "f1": True}, "b": {"rmse": False}}
     for seed, (a, b) in enumerate([(0.8, 2.0), (0.6, 4.0)]):
-        common = {"program": "tiny", "seed": seed, "seconds": 3.0}
+        common = {"program": "tiny, variant", "seed": seed, "seconds": 3.0}
         yield {
             **common,
             "method": "equal",
+            "parameters": 9,
             "metrics": metrics,
             "test": {"a/accuracy": a, "a/f1": 0.1, "b/rmse": b},
         }
@@ -115,6 +133,7 @@ def rows():
             yield {
                 **common,
                 "method": "single task",
+                "parameters": 7,
                 "task": task,
                 "metrics": {task: metrics[task]},
                 "test": {f"{task}/{name}": value},
@@ -122,21 +141,50 @@ def rows():
 
 
 def test_the_table_has_means_spreads_and_both_conventions(scripts):
-    _, bench_results = scripts
-    lines = bench_results.table("tiny", list(rows())).splitlines()
-    head, _, single, equal = lines[5:]
-    assert head.split(" | ")[1:3] == ["a/accuracy", "b/rmse"]
-    assert single.startswith("| single task | 0.500 ± 0.000 | 2.000 ± 0.000 |")
-    assert equal.startswith("| equal | 0.700 ± 0.141 | 3.000 ± 1.414 |")
-    # (0.7 - 0.5) / 0.5 = +40 %, (3 - 2) / 2 = 50 % worse: mean 5 % worse.
-    assert equal.endswith("| +5.00 % | -5.00 % | 3 |")
-    assert single.endswith("|  |  | 6 |")
+    _, bench_results, _ = scripts
+    lines = bench_results.table("tiny, variant", list(rows())).splitlines()
+    assert lines[3] == "`configs/tiny.py`, seeds 0, 1"
+    assert lines[5:] == [
+        "| | single task | equal |",
+        "| --- | --- | --- |",
+        "| a/accuracy ↑ | 0.500 ± 0.000 | 0.700 ± 0.141 |",
+        "| b/rmse ↓ | 2.000 ± 0.000 | 3.000 ± 1.414 |",
+        # (0.7 - 0.5) / 0.5 = +40 %, (3 - 2) / 2 = 50 % worse: mean 5 % worse.
+        "| Δm over metrics ↓ |  | +5.00 % |",
+        "| Δm over tasks ↑ |  | -5.00 % |",
+        "| parameters | 14 | 9 |",
+        "| seconds a run | 6 | 3 |",
+    ]
+
+
+def test_of_many_tasks_there_is_the_mean(scripts):
+    _, bench_results, _ = scripts
+    names = [f"t{i}" for i in range(20)]
+    row = {
+        "program": "many",
+        "method": "equal",
+        "seconds": 1.0,
+        "parameters": 1000,
+        "metrics": {name: {"rmse": False} for name in names},
+    }
+    runs = [
+        {
+            **row,
+            "seed": seed,
+            "test": {f"{n}/rmse": i + seed for i, n in enumerate(names)},
+        }
+        for seed in (0, 2)
+    ]
+    lines = bench_results.table("many", runs).splitlines()
+    assert lines[7] == "| mean of 20 tasks, rmse ↓ | 10.500 ± 1.414 |"
+    assert lines[-2] == "| parameters | 1,000 |"
+    assert not any("t3/rmse" in line for line in lines)
 
 
 def test_a_record_is_read_and_its_page_written(scripts, tmp_path):
     import json
 
-    _, bench_results = scripts
+    _, bench_results, _ = scripts
     record = tmp_path / "record.jsonl"
     assert bench_results.read(record) == []
     record.write_text("".join(json.dumps(row) + "\n" for row in rows()))

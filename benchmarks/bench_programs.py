@@ -1,0 +1,137 @@
+"""What `results.py` measures: configs, with other settings and architectures."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+
+from mtl_jax import build, config, data, models
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+HARD = "hard_sharing"
+METHODS = ("equal", "uw", "pcgrad")
+EXPERTS = ("mmoe", "cgc", "ple")
+CHAINS = ("esmm", "aitm")
+
+
+class Program(NamedTuple):
+    """A config, or a variant of it.
+
+    Attributes:
+        config: its name.
+        settings: `key=value` texts on top of it.
+        tasks: those that are kept, of all.
+        methods: beside its own.
+        variants: by name, further settings for the same data.
+        architectures: beside its own, each with as many parameters.
+    """
+
+    config: str
+    settings: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    methods: Sequence[str] = METHODS
+    variants: Mapping[str, Sequence[str]] = MappingProxyType({})
+    architectures: Sequence[str] = ()
+
+    def load(self) -> config.Config:
+        """The settings."""
+        found = config.load(CONFIGS / f"{self.config}.py")
+        found = config.override(found, self.settings)
+        if not self.tasks:
+            return found
+        kept = tuple(task for task in found.tasks if task.name in self.tasks)
+        return dataclasses.replace(found, tasks=kept)
+
+
+def _tables() -> dict[str, Program]:
+    found = {
+        name: Program(name, architectures=(*EXPERTS, "aitm"))
+        for name in ("adult", "census_income")
+    }
+    found["click_conversion, the chain"] = Program(
+        "click_conversion",
+        tasks=("click", "conversion"),
+        architectures=(*EXPERTS, *CHAINS),
+    )
+    for correlation in (0.0, 0.5, 1.0):
+        found[f"mmoe_synthetic, correlation {correlation}"] = Program(
+            "mmoe_synthetic",
+            [f"data.args.correlation={correlation}", "model.trunk_args.features=[112]"],
+            methods=(),
+            architectures=EXPERTS,
+        )
+    return found
+
+
+def programs() -> dict[str, Program]:
+    """Every program by name: all configs, and variants of some."""
+    paths = [p for p in sorted(CONFIGS.glob("*.py")) if p.stem not in WITHOUT]
+    found = {p.stem: Program(p.stem) for p in paths if "get_config" in p.read_text()}
+    found |= {name: Program(name, methods=("uw",)) for name in LONG}
+    weights = (0.1, 1.0)
+    found["mnist_auxiliary"] = Program(
+        "mnist_auxiliary",
+        methods=("uw",),
+        variants={f"weight {w}": [f"tasks.above_five.weight={w}"] for w in weights},
+    )
+    return dict(sorted((found | _tables()).items()))
+
+
+WITHOUT = ("table",)
+"""Configs of data that the caller has."""
+LONG = ("ewt", "words_and_documents", "conll", "omniglot", "mnist_scenes")
+"""Those that are measured with one method more, not with all."""
+
+
+def matched(
+    settings: config.Config, dataset: data.Dataset, architecture: str
+) -> config.Config:
+    """A program with another architecture and as many parameters.
+
+    The last layer of the trunk becomes that of the experts, or of the towers of a
+    chain, and all widths of trunk and experts are scaled alike.
+
+    Args:
+        settings: of hard sharing, with a trunk that has `features`.
+        dataset: its data.
+        architecture: a name of `models.ARCHITECTURES`.
+    """
+    example = jax.tree.map(lambda a: a[:1], dataset.train.inputs)
+    widths = settings.model.trunk_args["features"]
+
+    def of(width: int) -> config.Config:
+        scaled = [max(1, round(w * width / widths[0])) for w in widths]
+        return dataclasses.replace(
+            settings, model=_model(settings.model, architecture, scaled)
+        )
+
+    def model(found: config.Config) -> models.Model:
+        return build.build(found, dataset.facts).model
+
+    target = models.count_params(model(settings), example)
+    return of(models.match_params(lambda w: model(of(w)), target, example).width)
+
+
+def _model(
+    model: config.ModelConfig, architecture: str, widths: Sequence[int]
+) -> config.ModelConfig:
+    """An architecture whose trunk and experts have these widths."""
+    last = [widths[-1]]
+    arguments = {
+        "mmoe": {"num_experts": 4, "expert_features": last},
+        "cgc": {"num_shared": 2, "num_own": 1, "expert_features": last},
+        "ple": {"num_shared": 1, "num_own": 1, "expert_features": last},
+        "aitm": {"tower_features": last},
+    }.get(architecture, {})
+    below = list(widths[:-1] if arguments else widths)
+    bare = model.trunk == "mlp" and not below
+    return dataclasses.replace(
+        model,
+        architecture=architecture,
+        architecture_args=arguments,
+        trunk=None if bare else model.trunk,
+        trunk_args={} if bare else {**model.trunk_args, "features": below},
+    )
