@@ -66,8 +66,12 @@ def _tables() -> dict[str, Program]:
     return found
 
 
-def programs() -> dict[str, Program]:
-    """Every program by name: all configs, and variants of some."""
+def programs(files: Path | None = None) -> dict[str, Program]:
+    """Every program by name: all configs, and variants of some.
+
+    Args:
+        files: folder of the original files, for `wnut17` and `glove50_subset`.
+    """
     paths = [p for p in sorted(CONFIGS.glob("*.py")) if p.stem not in WITHOUT]
     found = {p.stem: Program(p.stem) for p in paths if "get_config" in p.read_text()}
     found |= {name: Program(name, methods=("uw",)) for name in LONG}
@@ -77,6 +81,12 @@ def programs() -> dict[str, Program]:
         methods=("uw",),
         variants={f"weight {w}": [f"tasks.above_five.weight={w}"] for w in weights},
     )
+    if files is not None:
+        vectors = sorted(map(str, (files / "glove50_subset").glob("*.txt*")))
+        glove = {"GloVe vectors": [f"data.args.vectors={vectors}"]} if vectors else {}
+        found["sentiment"] = Program("sentiment", variants=glove)
+        path = [f"data.path={files / 'wnut17'}"]
+        found["conll"] = Program("conll", path, methods=("uw",))
     return dict(sorted((found | _tables()).items()))
 
 

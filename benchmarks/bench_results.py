@@ -97,7 +97,7 @@ def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
             )
         lines.append(_line(f"Δm over {convention} {arrow}", cells))
     lines.append(_line("parameters", [_parameters(own, m) for m in methods]))
-    lines.append(_line("seconds a run", [_seconds(own, m) for m in methods]))
+    lines.append(_line("CPU seconds a run", [_seconds(own, m) for m in methods]))
     return "\n".join(lines) + "\n"
 
 

@@ -153,7 +153,7 @@ def test_the_table_has_means_spreads_and_both_conventions(scripts):
         "| Δm over metrics ↓ |  | +5.00 % |",
         "| Δm over tasks ↑ |  | -5.00 % |",
         "| parameters | 14 | 9 |",
-        "| seconds a run | 6 | 3 |",
+        "| CPU seconds a run | 6 | 3 |",
     ]
 
 
