@@ -1,4 +1,4 @@
-"""Seconds from a Python function to a compiled step, by trunk and number of tasks.
+"""Seconds from a Python function to a compiled step, and its memory, by tasks.
 
 Heads of equal shape, no persistent cache; a new step is traced, lowered and compiled
 each time, and the numbers of tasks take turns.
@@ -22,13 +22,13 @@ import jax
 from mtl_jax import weighting
 
 
-def seconds(problem: bench_problem.Problem, method: str, at: str) -> tuple[float, int]:
-    """Of one cold compilation, and the number of lines of its HLO."""
+def seconds(problem: bench_problem.Problem, method: str, at: str) -> tuple[float, Any]:
+    """Of one cold compilation, and the compiled program."""
     jax.clear_caches()
     step = bench_steps.LibraryStep(problem, weighting.make(method), at=at)
     made: list[Any] = []
     taken = bench_timing.seconds(lambda: made.append(step.compiled()))
-    return taken, len(made[0].as_text().splitlines())
+    return taken, made[0]
 
 
 def measure(
@@ -42,7 +42,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One row a number of tasks: the median, and as a multiple of the first."""
     problems = {t: bench_problem.make(trunk, t, tiny=tiny) for t in tasks}
-    found: dict[int, list[tuple[float, int]]] = {t: [] for t in tasks}
+    found: dict[int, list[tuple[float, Any]]] = {t: [] for t in tasks}
     for _ in range(repeats):
         for t, problem in problems.items():
             found[t].append(seconds(problem, method, at))
@@ -54,10 +54,16 @@ def measure(
             "T": t,
             "s": medians[t],
             f"/ T = {tasks[0]}": medians[t] / medians[tasks[0]],
-            "lines of HLO": found[t][0][1],
+            "lines of HLO": len(found[t][0][1].as_text().splitlines()),
+            "temporary MiB": bench_steps.cost_of(found[t][0][1]).temporary / 2**20,
+            "parameters MiB": _bytes(problems[t].variables[:2]) / 2**20,
         }
         for t in tasks
     ]
+
+
+def _bytes(parameters: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(parameters))
 
 
 def main() -> int:
