@@ -733,7 +733,10 @@ def test_unknown_splits(fails):
         ({"inputs": np.zeros((3, 7, 8, 1))}, "[3, 7, 8, 1]; the model was trained on"),
         ({"inputs": np.zeros(())}, "shape []; the model was trained on [N, 8, 8, 1]"),
         ({"inputs": np.zeros((0, 8, 8, 1))}, "predict needs inputs [N, ...]"),
-        ({"images": np.zeros(3), "y": np.zeros(3)}, "the inputs are the arrays images, y; the model was"),
+        (
+            {"images": np.zeros(3), "y": np.zeros(3)},
+            "the inputs are the arrays images, y; the model was",
+        ),
         ({"inputs": np.full((2, 8, 8, 1), np.nan)}, "not finite"),
         ({"inputs": np.full((2, 8, 8, 1), "a")}, "they have to be numbers"),
         ({"inputs": np.full((2, 8, 8, 1), None)}, "Object arrays cannot be loaded"),

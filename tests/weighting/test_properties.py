@@ -3,6 +3,7 @@
 A whole bank goes through one compiled call: every Jacobian at every scale.
 """
 
+import functools
 from pathlib import Path
 
 import jax
@@ -53,6 +54,12 @@ def everything(t):
 
 
 def run(row, t):
+    return _run(row.name, t)
+
+
+@functools.lru_cache(maxsize=len(NUMBERS_OF_TASKS))  # the tests of a method in turn
+def _run(name, t):
+    row = next(row for row in TABLE if row.name == name)
     names, jacobians, scales = everything(t)
     return names, jacobians, scales, directions(row.make_for(t), jacobians)
 
