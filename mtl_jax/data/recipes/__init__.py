@@ -13,6 +13,7 @@ from mtl_jax import factories
 from mtl_jax.data import source
 from mtl_jax.data.recipes.click_conversion import click_conversion
 from mtl_jax.data.recipes.conll import conll
+from mtl_jax.data.recipes.dense_arrays import dense_arrays
 from mtl_jax.data.recipes.digit_and_writer import digit_and_writer
 from mtl_jax.data.recipes.documents import documents
 from mtl_jax.data.recipes.ewt_tags import ewt_tags
@@ -34,6 +35,7 @@ RECIPES: dict[str, Callable[..., source.Dataset]] = {
     "census_income_kdd": census_income_kdd,
     "click_conversion": click_conversion,
     "conll": conll,
+    "dense_arrays": dense_arrays,
     "digit_and_writer": digit_and_writer,
     "documents": documents,
     "ewt_tags": ewt_tags,
