@@ -43,7 +43,7 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def line(row: dict[str, Any]) -> str:
     """A run in one line."""
-    scores = ", ".join(f"{k} {v:.4f}" for k, v in row["test"].items())
+    scores = ", ".join(f"{k} {v:.4f}" for k, v in row["test"].items()) or "diverged"
     who = " ".join(str(part) for part in key(row) if part is not None)
     return f"{who}: {scores}; {row['seconds']} s"
 
@@ -96,6 +96,9 @@ def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
                 _delta(means, base, directions, convention) if comparable else ""
             )
         lines.append(_line(f"Δm over {convention} {arrow}", cells))
+    if diverged := [row["method"] for row in own if not row["test"]]:
+        cells = [f"{diverged.count(m)}" if m in diverged else "" for m in methods]
+        lines.append(_line("runs that diverged", cells))
     lines.append(_line("parameters", [_parameters(own, m) for m in methods]))
     lines.append(_line("CPU seconds a run", [_seconds(own, m) for m in methods]))
     return "\n".join(lines) + "\n"

@@ -100,31 +100,33 @@ def run(settings: config.Config, dataset: data.Dataset, seed: int) -> dict[str, 
     parts = build.build(settings, dataset.facts)
     budget = settings.train
     steps = data.order(dataset.train, budget.batch_size, seed=seed).steps_per_epoch
-    start = time.process_time()
-    result = train.fit(
-        parts.model,
-        parts.tasks,
-        dataclasses.replace(dataset, validation=None),  # no choice of an epoch
-        method=parts.method,
-        optimizer=build.build_optimizer(settings.optimizer, budget.epochs * steps),
-        epochs=budget.epochs,
-        batch_size=budget.batch_size,
-        seed=seed,
-        at=settings.method.at,
-        parallel="jit",
-        log_every=1000,
-        feed=settings.data.feed,
-    )
     example = jax.tree.map(lambda a: a[:1], dataset.train.inputs)
-    return {
+    row = {
         "parameters": models.count_params(parts.model, example),
-        "seconds": round(time.process_time() - start, 1),
-        "skipped": int(result.state.skipped),
-        "test": {k: v for k, v in result.test.items() if not k.endswith("/loss")},
         "metrics": {
             t.name: {m.name: m.higher_is_better for m in t.metrics} for t in parts.tasks
         },
     }
+    start = time.process_time()
+    try:
+        result = train.fit(
+            parts.model,
+            parts.tasks,
+            dataclasses.replace(dataset, validation=None),  # no choice of an epoch
+            method=parts.method,
+            optimizer=build.build_optimizer(settings.optimizer, budget.epochs * steps),
+            epochs=budget.epochs,
+            batch_size=budget.batch_size,
+            seed=seed,
+            at=settings.method.at,
+            parallel="jit",
+            log_every=1000,
+            feed=settings.data.feed,
+        )
+        found = {k: v for k, v in result.test.items() if not k.endswith("/loss")}
+    except train.TrainingDiverged:
+        found = {}
+    return {**row, "seconds": round(time.process_time() - start, 1), "test": found}
 
 
 def main() -> None:

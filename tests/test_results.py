@@ -118,9 +118,13 @@ def test_a_run_tells_the_metrics_of_the_test_split(scripts):
 
 
 def rows():
+    return rows_of("tiny, variant")
+
+
+def rows_of(program):
     metrics = {"a": {"accuracy": True, "f1": True}, "b": {"rmse": False}}
     for seed, (a, b) in enumerate([(0.8, 2.0), (0.6, 4.0)]):
-        common = {"program": "tiny, variant", "seed": seed, "seconds": 3.0}
+        common = {"program": program, "seed": seed, "seconds": 3.0}
         yield {
             **common,
             "method": "equal",
@@ -179,6 +183,22 @@ def test_of_many_tasks_there_is_the_mean(scripts):
     assert lines[7] == "| mean of 20 tasks, rmse ↓ | 10.500 ± 1.414 |"
     assert lines[-2] == "| parameters | 1,000 |"
     assert not any("t3/rmse" in line for line in lines)
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_a_run_that_diverges_is_told(scripts):
+    results, bench_results, _ = scripts
+    chosen = dataclasses.replace(
+        settings(),
+        model=config.ModelConfig(trunk_args={"features": (4,)}),
+        optimizer=config.OptimizerConfig("sgd", 1e30),
+        train=config.TrainConfig(epochs=40, batch_size=8),
+    )
+    row = {"program": "tiny", "method": "equal", "seed": 0}
+    row |= results.run(chosen, both(), 0)
+    assert bench_results.line(row).startswith("tiny equal 0: diverged")
+    page = bench_results.table("tiny", [*rows_of("tiny"), row])
+    assert "| runs that diverged |  | 1 |" in page
 
 
 def test_a_record_is_read_and_its_page_written(scripts, tmp_path):

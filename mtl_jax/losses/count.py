@@ -15,16 +15,18 @@ LARGEST = 30.0
 """The log-rate above which `exp` goes on as its tangent: a rate of 10¹³."""
 
 
-def poisson(full: bool = False, ignore: int | None = None) -> Loss:
-    """Negative log-likelihood of counts, `exp(o) - y o`, of the log-rate `o`.
+def poisson(full: bool = True, ignore: int | None = None) -> Loss:
+    """Negative log-likelihood of counts, `exp(o) - y o + log y!`, of the log-rate `o`.
 
     The minimum is at `exp(o) = y`, and its gradient `exp(o) - y` is that of the Poisson
-    regression with logarithmic link. Without `log y!`, which no output changes, it may
-    be negative. Above a log-rate of 30 the exponential is continued by its tangent, so
-    that a wild output gives a large finite loss and gradient.
+    regression with logarithmic link. Above a log-rate of 30 the exponential is
+    continued by its tangent, so that a wild output gives a large finite loss and
+    gradient.
 
     Args:
-        full: add `log y!`, so that the value is the negative log-likelihood.
+        full: with `log y!`, which no output changes. Without it, as other libraries
+            have it, losses are negative, and methods that divide by a loss, take its
+            logarithm or learn its scale go astray.
         ignore: the negative label, -1 say, of missing counts; None where none is.
 
     Returns:
@@ -36,7 +38,7 @@ def poisson(full: bool = False, ignore: int | None = None) -> Loss:
         ValueError: For a count to ignore.
 
     Example:
-        >>> loss = poisson(full=True)
+        >>> loss = poisson()
         >>> values, _ = loss.per_example(jnp.log(jnp.array([3.0])), jnp.array([2]))
         >>> round(float(values[0]), 4)  # -log(3² exp(-3) / 2!)
         1.4959

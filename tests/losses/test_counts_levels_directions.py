@@ -17,11 +17,11 @@ def test_poisson_is_the_likelihood_of_scipy(shape):
     assert counts.min() == 0 and counts.max() > 20
     each = -scipy.stats.poisson.logpmf(counts, np.exp(rates.astype(np.float64)))
     each = each.reshape(40, -1).mean(1)
-    values, weights = losses.poisson(full=True).per_example(rates, counts)
+    values, weights = losses.poisson().per_example(rates, counts)
     np.testing.assert_allclose(values, each, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(weights, np.ones(40))
     constant = scipy.special.gammaln(counts + 1).reshape(40, -1).mean(1)
-    values, _ = losses.poisson().per_example(rates, counts)
+    values, _ = losses.poisson(full=False).per_example(rates, counts)
     np.testing.assert_allclose(values, each - constant, rtol=1e-4, atol=1e-4)
 
 
@@ -61,7 +61,7 @@ def test_a_masked_wild_log_rate_does_no_harm():
 
 def test_the_indicator_of_counts_is_the_likelihood_ratio():
     rates = np.array([0.0, 1.0, 3.0, 0.5], np.float32)
-    counts, loss = np.array([0, 3, 20, 0]), losses.poisson()
+    counts, loss = np.array([0, 3, 20, 0]), losses.poisson(full=False)
     likelihood = scipy.stats.poisson.pmf(counts, np.exp(rates.astype(float)))
     largest = scipy.stats.poisson.pmf(counts, counts)
     values, weights = loss.per_example(rates, counts)

@@ -38,7 +38,7 @@ INTEGER = {
     "softmax": (losses.softmax_cross_entropy(ignore=-1), softmax, 4, 4),
     "sigmoid": (losses.sigmoid_cross_entropy(ignore=-1), sigmoid, None, 2),
     "ordinal": (losses.ordinal(ignore=-1), ordinal, 3, 4),
-    "poisson": (losses.poisson(full=True, ignore=-1), poisson, None, 9),
+    "poisson": (losses.poisson(ignore=-1), poisson, None, 9),
 }
 FLOATING = {
     "mse": (losses.mse(invalid=0.0), lambda o, y: (o - y) ** 2),
@@ -95,7 +95,7 @@ def test_a_gap_gives_no_gradient_whatever_its_output(name):
 @pytest.mark.parametrize("name", INTEGER)
 def test_without_gaps_nothing_changes(name):
     loss, outputs, labels, present, _ = case(name)
-    plain = losses.make(loss.name, **({"full": True} if name == "poisson" else {}))
+    plain = losses.make(loss.name)
     labels = np.where(present, labels, 1)
     for found, expected in zip(
         loss.per_example(outputs, labels),
