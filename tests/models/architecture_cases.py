@@ -46,10 +46,21 @@ CASES = {
     "esmm": lambda trunk: models.ESMM(trunk, heads(4)),
     "aitm": lambda trunk: models.AITM(trunk, heads(), (5, 4), calibration=0.5),
     "aitm_plain": lambda trunk: models.AITM(trunk, heads(), (4,), calibration=0.0),
+    "soft_sharing": lambda trunk: models.SoftSharing(trunk, heads(3), strength=0.1),
+    "trace_norm": lambda trunk: models.SoftSharing(
+        trunk, heads(), "trace_norm", strength=0.1
+    ),
 }
 """By name, a function of the trunk or None."""
 
-WITHOUT_REPRESENTATION = ("esmm", "aitm", "aitm_plain")
+_CHAIN = "the tower of a step is part of the losses of all later steps"
+WITHOUT_REPRESENTATION = {
+    "esmm": _CHAIN,
+    "aitm": _CHAIN,
+    "aitm_plain": _CHAIN,
+    "soft_sharing": "what ties the trunks is a penalty on their parameters",
+}
+"""And why."""
 
 
 def start(name, below=True, **options):

@@ -18,7 +18,7 @@ from architecture_cases import (
 )
 
 import mtl_jax as mtl
-from mtl_jax import build, config, engine, models, tasks, weighting
+from mtl_jax import build, config, engine, models, objective, tasks, train, weighting
 from mtl_jax.stacked import named
 
 T = len(TASKS)
@@ -59,14 +59,22 @@ CHAINS = {
 }
 
 
+COLUMNS = {
+    "soft_sharing": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
+    "trace_norm": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
+}
+"""Networks of the tasks, all rows of a leaf `[T, ...]` together."""
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name != "ple_two"])
 def test_which_loss_reaches_which_parameter(name):
     _, model, variables = start(name, stack_heads=False)
     _, rows = jax.jit(lambda: jacobian(model, variables))()
     shared, specific = map(reached, rows)
     assert all(len(found) > 1 for found in shared.values()), shared
-    if name in CHAINS:
-        for part, expected in zip(rows, CHAINS[name], strict=True):
+    table = {**CHAINS, **COLUMNS}
+    if name in table:
+        for part, expected in zip(rows, table[name], strict=True):
             tops = {key: reached(tree).values() for key, tree in part.items()}
             assert {key: set().union(*found) for key, found in tops.items()} == expected
         return
@@ -85,16 +93,18 @@ BATCHED = ("mmoe", "ple_two")
 
 
 @pytest.mark.parametrize(
-    "name", ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm"]
+    "name",
+    ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm", "soft_sharing"],
 )
 def test_every_kind_of_method_at_the_parameters(name):
     _, model, variables = start(name)
     params = variables.shared, variables.specific
+    names = [m for m in METHODS if m != "pcgrad" or name not in COLUMNS]
 
     @jax.jit
     def run(shared, specific):
         losses_fn, found, key = bound(model, variables), {}, jax.random.key(0)
-        for method_name in METHODS:
+        for method_name in names:
             method = weighting.make(method_name)
             found[method_name] = engine.gradients(
                 method,
@@ -124,7 +134,7 @@ def test_every_kind_of_method_at_the_parameters(name):
     for out in found.values():
         np.testing.assert_allclose(out.losses, losses, rtol=1e-5)
         assert out.finite
-    for method_name in METHODS[:-1]:
+    for method_name in names[:-1]:
         out = found[method_name]
         direction = flat(jax.tree.map(lambda a: a[None], out.shared))[0]
         expected = np.float64(out.weights) @ shared
@@ -179,10 +189,10 @@ def test_statistics_at_the_representation(name, below):
 
 
 @pytest.mark.parametrize("name", WITHOUT_REPRESENTATION)
-def test_a_chain_has_no_representation(name):
+def test_who_has_no_representation_says_why(name):
     _, model, variables = start(name)
     method = weighting.make("mgda")
-    reason = "the tower of a step is part of the losses of all later steps"
+    reason = WITHOUT_REPRESENTATION[name]
     with pytest.raises(ValueError, match=rf"but in .*{reason}\. Use at='parameters'"):
         engine.gradients(
             method,
@@ -213,6 +223,7 @@ ARGUMENTS = {
     "hard_sharing": {},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
+    "soft_sharing": {"penalty": "trace_norm", "strength": 0.01, "equal_start": True},
 }
 
 
@@ -232,10 +243,12 @@ USED = {
     "mmoe": ("mgda", "representation"),
     "ple": ("uw", "parameters"),
 }
+COLUMNS_USED = {"soft_sharing": ("uw", "parameters")}
 
 
 def test_every_architecture_is_used():
-    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == {*USED, "hard_sharing"}
+    used = {*USED, *COLUMNS_USED, "hard_sharing"}
+    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == used
     assert set(models.OF_VECTORS) == set(USED)
 
 
@@ -265,6 +278,29 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
     assert [step for step, _ in first + then] == [3, 6, 9, 12, 15]
     assert first[-1][1] < 0.97 * first[0][1]
     assert then[0][1] < 0.97 * first[0][1], "from trained parameters"
+
+
+@pytest.mark.parametrize("name", COLUMNS_USED)
+def test_the_loss_falls_in_steps_of_a_model_of_settings(name):
+    model = made_by_settings(name, **ARGUMENTS[name])
+    variables = jax.jit(model.init)(jax.random.key(0), BATCH["inputs"])
+    (method_name, at), optimizer = COLUMNS_USED[name], optax.adam(0.02)
+    method = weighting.make(method_name)
+    state = train.create(
+        variables.shared,
+        variables.specific,
+        collections=variables.collections,
+        method=method,
+        optimizer=optimizer,
+        num_tasks=T,
+    )
+    losses_fn = objective.make_losses(model, TASKS)
+    step = train.make_train_step(losses_fn, method, optimizer, at=at, parallel="jit")
+    losses = []
+    for _ in range(3):
+        state, out = step(state, objective.pack(BATCH))
+        losses.append(float(np.sum(out.losses)))
+    assert losses[2] < losses[1] < losses[0]
 
 
 def test_arguments_of_settings_reach_the_model():
