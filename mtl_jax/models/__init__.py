@@ -10,6 +10,7 @@ from mtl_jax.models.esmm import ESMM as ESMM
 from mtl_jax.models.esmm import conditional_logits as conditional_logits
 from mtl_jax.models.hard_sharing import HardSharing as HardSharing
 from mtl_jax.models.heads import Head as Head
+from mtl_jax.models.late_fusion import LateFusion as LateFusion
 from mtl_jax.models.linen import from_linen as from_linen
 from mtl_jax.models.match_params import Match as Match
 from mtl_jax.models.match_params import count_params as count_params

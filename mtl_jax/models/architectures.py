@@ -8,6 +8,7 @@ from mtl_jax.models.aitm import AITM
 from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
 from mtl_jax.models.hard_sharing import HardSharing
+from mtl_jax.models.late_fusion import LateFusion
 from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.ple import CGC, PLE
 from mtl_jax.models.soft_sharing import SoftSharing
@@ -18,6 +19,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "dselect_k": DSelectK,
     "esmm": ESMM,
     "hard_sharing": HardSharing,
+    "late_fusion": LateFusion,
     "mmoe": MMoE,
     "ple": PLE,
     "soft_sharing": SoftSharing,

@@ -50,6 +50,9 @@ CASES = {
     "trace_norm": lambda trunk: models.SoftSharing(
         trunk, heads(), "trace_norm", strength=0.1
     ),
+    "concatenation": lambda trunk: models.LateFusion(trunk, heads(3)),
+    "weighted_sum": lambda trunk: models.LateFusion(trunk, heads(), "weighted_sum"),
+    "average": lambda trunk: models.LateFusion(trunk, heads(), "average"),
 }
 """By name, a function of the trunk or None."""
 

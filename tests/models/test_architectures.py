@@ -87,6 +87,7 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
+COLUMN_METHODS = ("soft_sharing", "weighted_sum")
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
 BATCHED = ("mmoe", "ple_two")
 """Those whose layers are tried by every way to the Gramian."""
@@ -94,12 +95,12 @@ BATCHED = ("mmoe", "ple_two")
 
 @pytest.mark.parametrize(
     "name",
-    ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm", "soft_sharing"],
+    ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm", *COLUMN_METHODS],
 )
 def test_every_kind_of_method_at_the_parameters(name):
     _, model, variables = start(name)
     params = variables.shared, variables.specific
-    names = [m for m in METHODS if m != "pcgrad" or name not in COLUMNS]
+    names = [m for m in METHODS if m != "pcgrad" or name not in COLUMN_METHODS]
 
     @jax.jit
     def run(shared, specific):
@@ -150,13 +151,21 @@ def test_every_kind_of_method_at_the_parameters(name):
 
 
 @pytest.mark.parametrize(
-    "name, below", [("mmoe", True), ("dselect_k", False), ("ple_two", False)]
+    "name, below",
+    [
+        ("mmoe", True),
+        ("dselect_k", False),
+        ("ple_two", False),
+        ("weighted_sum", True),
+    ],
 )
 def test_statistics_at_the_representation(name, below):
     """Of what experts and trunk give; inputs of the model have no part in them."""
     _, model, variables = start(name, below)
     z, _ = model.encode(variables.shared, variables.collections[0], BATCH["inputs"])
-    learned = {k: v for k, v in z.items() if below or k not in ("input", "streams")}
+    learned = z
+    if not below:
+        learned = {k: v for k, v in z.items() if k not in ("input", "streams")}
 
     @jax.jit
     def run(shared, specific, learned):
@@ -167,7 +176,8 @@ def test_statistics_at_the_representation(name, below):
         )
 
         def losses(learned):
-            one = split.losses(specific, ({**z, **learned},) * T)
+            full = learned if below else {**z, **learned}
+            one = split.losses(specific, (full,) * T)
             return one.sums / one.counts
 
         dropping = weighting.make("graddrop")
@@ -221,6 +231,7 @@ ARGUMENTS = {
     "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
     "esmm": {},
     "hard_sharing": {},
+    "late_fusion": {"fusion": "weighted_sum"},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
     "soft_sharing": {"penalty": "trace_norm", "strength": 0.01, "equal_start": True},
@@ -243,7 +254,10 @@ USED = {
     "mmoe": ("mgda", "representation"),
     "ple": ("uw", "parameters"),
 }
-COLUMNS_USED = {"soft_sharing": ("uw", "parameters")}
+COLUMNS_USED = {
+    "late_fusion": ("uw", "parameters"),
+    "soft_sharing": ("uw", "parameters"),
+}
 
 
 def test_every_architecture_is_used():

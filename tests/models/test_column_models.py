@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from architecture_cases import CASES, CHAIN, X, heads, named_params, start, trunk
-from equations import dense, row, tower
+from equations import dense, row, softmax, tower
 
 from mtl_jax import models
 from mtl_jax.models.trace_norm import trace_norm
@@ -150,3 +150,48 @@ def test_what_does_not_tie(arguments, text):
     net = models.SoftSharing(trunk(), heads(), **arguments)
     with pytest.raises(ValueError, match=text):
         jax.eval_shape(net.init, jax.random.key(0), X)
+
+
+def fused(params, x, fusion, head):
+    z = [network(row(params["trunk"]["trunk"], i), x) for i in range(3)]
+    if fusion == "concatenation":
+        return tower(head, np.concatenate(z))
+    if fusion == "average":
+        return tower(head, (z[0] + z[1] + z[2]) / 3)
+    weights = softmax(head["weights"])
+    return tower(head["head"], sum(w * v for w, v in zip(weights, z, strict=True)))
+
+
+@pytest.mark.parametrize("fusion", ["concatenation", "weighted_sum", "average"])
+def test_late_fusion(fusion):
+    net = CASES[fusion](trunk())
+    params = named_params(net)
+
+    def expected(x):
+        return {t: fused(params, x, fusion, params[f"heads_{t}"]) for t in CHAIN}
+
+    check_outputs(applied(net, params), expected)
+    specific = jax.eval_shape(models.from_linen(net).init, jax.random.key(0), X)[1]
+    assert specific.groups == (tuple(f"heads_{t}" for t in CHAIN),)
+
+
+@pytest.mark.parametrize("fusion, width", [("concatenation", 9), ("weighted_sum", 3)])
+def test_fusion_of_pixels_and_of_texts(fusion, width):
+    pixels = models.LateFusion(
+        models.DilatedCNN(3, (1,)), {t: nn.Dense(1) for t in CHAIN}, fusion
+    )
+    images = jnp.ones((2, 4, 4, 3))
+    outputs, variables = jax.eval_shape(
+        pixels.init_with_output, jax.random.key(0), images
+    )
+    assert outputs["buy"].shape == (2, 4, 4, 1)
+    head = variables["params"]["heads_buy"]
+    assert head.get("head", head)["kernel"].shape == (width, 1)
+    texts = models.LateFusion(models.BagOfEmbeddings(5, 4), of_texts(), fusion)
+    outputs, _ = jax.eval_shape(texts.init_with_output, jax.random.key(0), TEXT)
+    assert outputs["topic"].shape == (2, 2) and outputs["tag"].shape == (2, 3, 3)
+
+
+def test_a_fusion_that_there_is_not():
+    with pytest.raises(ValueError, match="unknown fusion 'sum'"):
+        models.LateFusion(trunk(), heads(), "sum")
