@@ -11,9 +11,11 @@ from mtl_jax.models.hard_sharing import HardSharing
 from mtl_jax.models.late_fusion import LateFusion
 from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.ple import CGC, PLE
+from mtl_jax.models.shared_private import SharedPrivate
 from mtl_jax.models.soft_sharing import SoftSharing
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "adversarial": SharedPrivate,
     "aitm": AITM,
     "cgc": CGC,
     "dselect_k": DSelectK,

@@ -53,6 +53,8 @@ CASES = {
     "concatenation": lambda trunk: models.LateFusion(trunk, heads(3)),
     "weighted_sum": lambda trunk: models.LateFusion(trunk, heads(), "weighted_sum"),
     "average": lambda trunk: models.LateFusion(trunk, heads(), "average"),
+    "adversarial": lambda trunk: models.SharedPrivate(trunk, heads(3), 0.3, 0.2, (4,)),
+    "shared_private": lambda trunk: models.SharedPrivate(trunk, heads(), 0.0, 0.2),
 }
 """By name, a function of the trunk or None."""
 
@@ -61,6 +63,7 @@ WITHOUT_REPRESENTATION = {
     "esmm": _CHAIN,
     "aitm": _CHAIN,
     "aitm_plain": _CHAIN,
+    "adversarial": "the private trunks read the inputs, beside what is shared",
     "soft_sharing": "what ties the trunks is a penalty on their parameters",
 }
 """And why."""

@@ -62,6 +62,14 @@ CHAINS = {
 COLUMNS = {
     "soft_sharing": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
     "trace_norm": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
+    "adversarial": (
+        {"trunk": EVERY, "discriminator": EVERY},
+        {"private": EVERY, **{f"heads_{t}": {t} for t in CHAIN}},
+    ),
+    "shared_private": (
+        {"trunk": EVERY},
+        {"private": EVERY, **{f"heads_{t}": {t} for t in CHAIN}},
+    ),
 }
 """Networks of the tasks, all rows of a leaf `[T, ...]` together."""
 
@@ -87,7 +95,19 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
-COLUMN_METHODS = ("soft_sharing", "weighted_sum")
+COLUMN_METHODS = ("soft_sharing", "weighted_sum", "adversarial")
+
+
+def test_a_private_trunk_learns_from_its_task_alone():
+    """The rows of a leaf `[T, ...]` are of one task each."""
+    for name in ("adversarial", "shared_private"):
+        _, model, variables = start(name)
+        _, (_, rows) = jax.jit(lambda: jacobian(model, variables))()  # noqa: B023
+        for leaf in jax.tree.leaves(rows["private"]):
+            reach = np.array([[np.any(leaf[k, i]) for i in range(T)] for k in range(T)])
+            np.testing.assert_array_equal(reach, np.eye(T, dtype=bool))
+
+
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
 BATCHED = ("mmoe", "ple_two")
 """Those whose layers are tried by every way to the Gramian."""
@@ -226,6 +246,7 @@ def made_by_settings(name, trunk="mlp", **arguments):
 
 
 ARGUMENTS = {
+    "adversarial": {"adversarial": 0.1, "discriminator_features": [4]},
     "aitm": {"tower_features": [5]},
     "cgc": {"num_own": 1, "expert_features": [5]},
     "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
@@ -255,6 +276,7 @@ USED = {
     "ple": ("uw", "parameters"),
 }
 COLUMNS_USED = {
+    "adversarial": ("uw", "parameters"),
     "late_fusion": ("uw", "parameters"),
     "soft_sharing": ("uw", "parameters"),
 }
