@@ -8,6 +8,7 @@ from mtl_jax.models.base import Variables as Variables
 from mtl_jax.models.dselect_k import DSelectK as DSelectK
 from mtl_jax.models.esmm import ESMM as ESMM
 from mtl_jax.models.esmm import conditional_logits as conditional_logits
+from mtl_jax.models.film import FiLM as FiLM
 from mtl_jax.models.gradient_reversal import gradient_reversal as gradient_reversal
 from mtl_jax.models.hard_sharing import HardSharing as HardSharing
 from mtl_jax.models.heads import Head as Head

@@ -7,6 +7,7 @@ import flax.linen as nn
 from mtl_jax.models.aitm import AITM
 from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
+from mtl_jax.models.film import FiLM
 from mtl_jax.models.hard_sharing import HardSharing
 from mtl_jax.models.late_fusion import LateFusion
 from mtl_jax.models.mmoe import MMoE
@@ -20,6 +21,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "cgc": CGC,
     "dselect_k": DSelectK,
     "esmm": ESMM,
+    "film": FiLM,
     "hard_sharing": HardSharing,
     "late_fusion": LateFusion,
     "mmoe": MMoE,

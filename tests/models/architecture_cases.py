@@ -54,6 +54,8 @@ CASES = {
     "weighted_sum": lambda trunk: models.LateFusion(trunk, heads(), "weighted_sum"),
     "average": lambda trunk: models.LateFusion(trunk, heads(), "average"),
     "adversarial": lambda trunk: models.SharedPrivate(trunk, heads(3), 0.3, 0.2, (4,)),
+    "film": lambda trunk: models.FiLM(trunk, heads(3), 2),
+    "film_layers": lambda trunk: models.FiLM(trunk, heads(), 2, (4, 3)),
     "shared_private": lambda trunk: models.SharedPrivate(trunk, heads(), 0.0, 0.2),
 }
 """By name, a function of the trunk or None."""
@@ -64,6 +66,7 @@ WITHOUT_REPRESENTATION = {
     "aitm": _CHAIN,
     "aitm_plain": _CHAIN,
     "adversarial": "the private trunks read the inputs, beside what is shared",
+    "film": "what makes scales and shifts of the tasks' own embeddings is shared",
     "soft_sharing": "what ties the trunks is a penalty on their parameters",
 }
 """And why."""

@@ -59,7 +59,13 @@ CHAINS = {
 }
 
 
+_FILM = (
+    {"trunk": EVERY, "conditioned": EVERY},
+    {f"{part}_{t}": {t} for part in ("heads", "embeddings") for t in CHAIN},
+)
 COLUMNS = {
+    "film": _FILM,
+    "film_layers": _FILM,
     "soft_sharing": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
     "trace_norm": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
     "adversarial": (
@@ -71,7 +77,7 @@ COLUMNS = {
         {"private": EVERY, **{f"heads_{t}": {t} for t in CHAIN}},
     ),
 }
-"""Networks of the tasks, all rows of a leaf `[T, ...]` together."""
+"""Of these, all rows of a leaf `[T, ...]` together."""
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "ple_two"])
@@ -95,7 +101,7 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
-COLUMN_METHODS = ("soft_sharing", "weighted_sum", "adversarial")
+COLUMN_METHODS = ("soft_sharing", "weighted_sum", "adversarial", "film_layers")
 
 
 def test_a_private_trunk_learns_from_its_task_alone():
@@ -251,6 +257,7 @@ ARGUMENTS = {
     "cgc": {"num_own": 1, "expert_features": [5]},
     "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
     "esmm": {},
+    "film": {"embedding_features": 3, "layers": [4]},
     "hard_sharing": {},
     "late_fusion": {"fusion": "weighted_sum"},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
@@ -276,6 +283,7 @@ USED = {
     "ple": ("uw", "parameters"),
 }
 COLUMNS_USED = {
+    "film": ("uw", "parameters"),
     "adversarial": ("uw", "parameters"),
     "late_fusion": ("uw", "parameters"),
     "soft_sharing": ("uw", "parameters"),
