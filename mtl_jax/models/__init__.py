@@ -24,6 +24,7 @@ from mtl_jax.models.ple import CGC as CGC
 from mtl_jax.models.ple import PLE as PLE
 from mtl_jax.models.shared_private import SharedPrivate as SharedPrivate
 from mtl_jax.models.soft_sharing import SoftSharing as SoftSharing
+from mtl_jax.models.task_attention import TaskAttention as TaskAttention
 from mtl_jax.models.trace_norm import trace_norm as trace_norm
 from mtl_jax.models.trunks import CNN as CNN
 from mtl_jax.models.trunks import MLP as MLP

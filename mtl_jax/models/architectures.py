@@ -14,6 +14,7 @@ from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.ple import CGC, PLE
 from mtl_jax.models.shared_private import SharedPrivate
 from mtl_jax.models.soft_sharing import SoftSharing
+from mtl_jax.models.task_attention import TaskAttention
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "adversarial": SharedPrivate,
@@ -27,6 +28,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mmoe": MMoE,
     "ple": PLE,
     "soft_sharing": SoftSharing,
+    "task_attention": TaskAttention,
 }
 """Every architecture by name: a factory whose first arguments are the trunk and a
 mapping of the tasks, in their order, to heads."""

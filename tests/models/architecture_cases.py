@@ -32,6 +32,9 @@ def trunk():
     return models.MLP((6,), activation=nn.tanh)
 
 
+GRAPH = {"click": ["view"], "buy": ["view"]}
+"""Two tasks read the first, and no one reads them."""
+
 CASES = {
     "mmoe": lambda trunk: models.MMoE(trunk, heads(3), 4, (7, 4)),
     "cgc": lambda trunk: models.CGC(trunk, heads(3), 2, 3, (4,)),
@@ -56,6 +59,15 @@ CASES = {
     "adversarial": lambda trunk: models.SharedPrivate(trunk, heads(3), 0.3, 0.2, (4,)),
     "film": lambda trunk: models.FiLM(trunk, heads(3), 2),
     "film_layers": lambda trunk: models.FiLM(trunk, heads(), 2, (4, 3)),
+    "attention": lambda trunk: models.TaskAttention(
+        trunk, heads(3), tower_features=(5, 4)
+    ),
+    "local_attention": lambda trunk: models.TaskAttention(
+        trunk, heads(), "local", GRAPH, (4,)
+    ),
+    "two_way_attention": lambda trunk: models.TaskAttention(
+        trunk, heads(), "bidirectional", {"view": ["buy"]}, (4,)
+    ),
     "shared_private": lambda trunk: models.SharedPrivate(trunk, heads(), 0.0, 0.2),
 }
 """By name, a function of the trunk or None."""

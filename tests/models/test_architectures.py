@@ -80,7 +80,10 @@ COLUMNS = {
 """Of these, all rows of a leaf `[T, ...]` together."""
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "ple_two"])
+LEFT_OUT = ("ple_two", "average", "two_way_attention")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in LEFT_OUT])
 def test_which_loss_reaches_which_parameter(name):
     _, model, variables = start(name, stack_heads=False)
     _, rows = jax.jit(lambda: jacobian(model, variables))()
@@ -101,7 +104,27 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
-COLUMN_METHODS = ("soft_sharing", "weighted_sum", "adversarial", "film_layers")
+COLUMN_METHODS = (
+    "soft_sharing",
+    "weighted_sum",
+    "adversarial",
+    "film_layers",
+    "local_attention",
+)
+
+
+def test_towers_learn_from_the_tasks_that_read_them():
+    """The first and the last task read each other."""
+    _, model, variables = start("two_way_attention", stack_heads=False)
+    _, (shared, specific) = jax.jit(lambda: jacobian(model, variables))()
+    for leaf in jax.tree.leaves(shared["trunk"]["towers"]):
+        reach = [[np.any(leaf[k, i]) for i in range(2)] for k in range(T)]
+        assert reach == [[True, True], [False, False], [True, True]]
+    for path, found in reached(specific).items():
+        assert found == {path.split("'")[1].removeprefix("heads_")}, path
+    parts = {task: set(specific[f"heads_{task}"]) for task in CHAIN}
+    assert parts["click"] == {"head", "tower"}
+    assert parts["view"] == parts["buy"] == {"head", "query", "key", "value"}
 
 
 def test_a_private_trunk_learns_from_its_task_alone():
@@ -183,6 +206,7 @@ def test_every_kind_of_method_at_the_parameters(name):
         ("dselect_k", False),
         ("ple_two", False),
         ("weighted_sum", True),
+        ("attention", True),
     ],
 )
 def test_statistics_at_the_representation(name, below):
@@ -263,6 +287,11 @@ ARGUMENTS = {
     "mmoe": {"num_experts": 3, "expert_features": [4]},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
     "soft_sharing": {"penalty": "trace_norm", "strength": 0.01, "equal_start": True},
+    "task_attention": {
+        "attention": "bidirectional",
+        "graph": [["view", "click"]],
+        "tower_features": [4],
+    },
 }
 
 
@@ -287,6 +316,7 @@ COLUMNS_USED = {
     "adversarial": ("uw", "parameters"),
     "late_fusion": ("uw", "parameters"),
     "soft_sharing": ("uw", "parameters"),
+    "task_attention": ("uw", "parameters"),
 }
 
 
