@@ -8,8 +8,11 @@ from mtl_jax.models.base import Variables as Variables
 from mtl_jax.models.dselect_k import DSelectK as DSelectK
 from mtl_jax.models.esmm import ESMM as ESMM
 from mtl_jax.models.esmm import conditional_logits as conditional_logits
+from mtl_jax.models.film import FiLM as FiLM
+from mtl_jax.models.gradient_reversal import gradient_reversal as gradient_reversal
 from mtl_jax.models.hard_sharing import HardSharing as HardSharing
 from mtl_jax.models.heads import Head as Head
+from mtl_jax.models.late_fusion import LateFusion as LateFusion
 from mtl_jax.models.linen import from_linen as from_linen
 from mtl_jax.models.match_params import Match as Match
 from mtl_jax.models.match_params import count_params as count_params
@@ -19,6 +22,10 @@ from mtl_jax.models.mmoe import MMoE as MMoE
 from mtl_jax.models.penalised import Penalised as Penalised
 from mtl_jax.models.ple import CGC as CGC
 from mtl_jax.models.ple import PLE as PLE
+from mtl_jax.models.shared_private import SharedPrivate as SharedPrivate
+from mtl_jax.models.soft_sharing import SoftSharing as SoftSharing
+from mtl_jax.models.task_attention import TaskAttention as TaskAttention
+from mtl_jax.models.trace_norm import trace_norm as trace_norm
 from mtl_jax.models.trunks import CNN as CNN
 from mtl_jax.models.trunks import MLP as MLP
 from mtl_jax.models.trunks import TEXT_TRUNKS as TEXT_TRUNKS

@@ -7,18 +7,28 @@ import flax.linen as nn
 from mtl_jax.models.aitm import AITM
 from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
+from mtl_jax.models.film import FiLM
 from mtl_jax.models.hard_sharing import HardSharing
+from mtl_jax.models.late_fusion import LateFusion
 from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.ple import CGC, PLE
+from mtl_jax.models.shared_private import SharedPrivate
+from mtl_jax.models.soft_sharing import SoftSharing
+from mtl_jax.models.task_attention import TaskAttention
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "adversarial": SharedPrivate,
     "aitm": AITM,
     "cgc": CGC,
     "dselect_k": DSelectK,
     "esmm": ESMM,
+    "film": FiLM,
     "hard_sharing": HardSharing,
+    "late_fusion": LateFusion,
     "mmoe": MMoE,
     "ple": PLE,
+    "soft_sharing": SoftSharing,
+    "task_attention": TaskAttention,
 }
 """Every architecture by name: a factory whose first arguments are the trunk and a
 mapping of the tasks, in their order, to heads."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 from mtl_jax.stacked import Stacked
 from mtl_jax.typing import Array
 
@@ -29,6 +31,22 @@ class Penalised(NamedTuple):
 
     outputs: Array  # [B, ...]
     penalty: Array  # [B]
+
+
+def with_penalty(outputs: Array | Penalised, penalty: Array) -> Penalised:
+    """Outputs with one more penalty, beside what their head declares by itself.
+
+    Args:
+        outputs: `[B, ...]`, or a `Penalised`.
+        penalty: `[B]`, or `[]` for all examples.
+
+    Example:
+        >>> with_penalty(Penalised(jnp.zeros((2, 1)), jnp.ones(2)), 0.5).penalty
+        Array([1.5, 1.5], dtype=float32)
+    """
+    if isinstance(outputs, Penalised):
+        return Penalised(outputs.outputs, outputs.penalty + penalty)
+    return Penalised(outputs, jnp.broadcast_to(penalty, outputs.shape[:1]))
 
 
 def apart(

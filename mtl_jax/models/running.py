@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from mtl_jax.models.cross_moment import CrossMoment
 from mtl_jax.typing import Array, PyTree
 
 
@@ -28,7 +29,8 @@ def run(
         inputs: passed on.
         train: passed on; collections change in training only.
         key: of dropout, or `None`.
-        axis_name: the data-parallel axis, over which BatchNorm is synchronised.
+        axis_name: the data-parallel axis, over which statistics of a batch are
+            synchronised: those of BatchNorm and `CrossMoment`.
     """
     collections = dict(collections) if collections else {}
     rngs = None if key is None else {"dropout": key}
@@ -45,7 +47,7 @@ def run(
 
 
 def _synchronise(axis_name: str | None) -> Callable[..., Any]:
-    """An interceptor that gives every BatchNorm the data-parallel axis.
+    """An interceptor that gives layers with batch statistics the data-parallel axis.
 
     Without it, each device would normalise by its own part of the batch and keep its
     own running statistics: another result than on one device, and without an error.
@@ -54,7 +56,9 @@ def _synchronise(axis_name: str | None) -> Callable[..., Any]:
     def interceptor(
         call: Callable[..., Any], args: Any, kwargs: Any, context: Any
     ) -> Any:
-        if axis_name is not None and isinstance(context.module, nn.BatchNorm):
+        if axis_name is not None and isinstance(
+            context.module, nn.BatchNorm | CrossMoment
+        ):
             # Modules are frozen; this one is a copy that lives for this call alone.
             object.__setattr__(context.module, "axis_name", axis_name)
         return call(*args, **kwargs)

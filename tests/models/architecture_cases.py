@@ -32,6 +32,9 @@ def trunk():
     return models.MLP((6,), activation=nn.tanh)
 
 
+GRAPH = {"click": ["view"], "buy": ["view"]}
+"""Two tasks read the first, and no one reads them."""
+
 CASES = {
     "mmoe": lambda trunk: models.MMoE(trunk, heads(3), 4, (7, 4)),
     "cgc": lambda trunk: models.CGC(trunk, heads(3), 2, 3, (4,)),
@@ -46,10 +49,39 @@ CASES = {
     "esmm": lambda trunk: models.ESMM(trunk, heads(4)),
     "aitm": lambda trunk: models.AITM(trunk, heads(), (5, 4), calibration=0.5),
     "aitm_plain": lambda trunk: models.AITM(trunk, heads(), (4,), calibration=0.0),
+    "soft_sharing": lambda trunk: models.SoftSharing(trunk, heads(3), strength=0.1),
+    "trace_norm": lambda trunk: models.SoftSharing(
+        trunk, heads(), "trace_norm", strength=0.1
+    ),
+    "concatenation": lambda trunk: models.LateFusion(trunk, heads(3)),
+    "weighted_sum": lambda trunk: models.LateFusion(trunk, heads(), "weighted_sum"),
+    "average": lambda trunk: models.LateFusion(trunk, heads(), "average"),
+    "adversarial": lambda trunk: models.SharedPrivate(trunk, heads(3), 0.3, 0.2, (4,)),
+    "film": lambda trunk: models.FiLM(trunk, heads(3), 2),
+    "film_layers": lambda trunk: models.FiLM(trunk, heads(), 2, (4, 3)),
+    "attention": lambda trunk: models.TaskAttention(
+        trunk, heads(3), tower_features=(5, 4)
+    ),
+    "local_attention": lambda trunk: models.TaskAttention(
+        trunk, heads(), "local", GRAPH, (4,)
+    ),
+    "two_way_attention": lambda trunk: models.TaskAttention(
+        trunk, heads(), "bidirectional", {"view": ["buy"]}, (4,)
+    ),
+    "shared_private": lambda trunk: models.SharedPrivate(trunk, heads(), 0.0, 0.2),
 }
 """By name, a function of the trunk or None."""
 
-WITHOUT_REPRESENTATION = ("esmm", "aitm", "aitm_plain")
+_CHAIN = "the tower of a step is part of the losses of all later steps"
+WITHOUT_REPRESENTATION = {
+    "esmm": _CHAIN,
+    "aitm": _CHAIN,
+    "aitm_plain": _CHAIN,
+    "adversarial": "the private trunks read the inputs, beside what is shared",
+    "film": "what makes scales and shifts of the tasks' own embeddings is shared",
+    "soft_sharing": "what ties the trunks is a penalty on their parameters",
+}
+"""And why."""
 
 
 def start(name, below=True, **options):

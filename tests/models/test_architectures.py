@@ -18,7 +18,7 @@ from architecture_cases import (
 )
 
 import mtl_jax as mtl
-from mtl_jax import build, config, engine, models, tasks, weighting
+from mtl_jax import build, config, engine, models, objective, tasks, train, weighting
 from mtl_jax.stacked import named
 
 T = len(TASKS)
@@ -59,14 +59,39 @@ CHAINS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "ple_two"])
+_FILM = (
+    {"trunk": EVERY, "conditioned": EVERY},
+    {f"{part}_{t}": {t} for part in ("heads", "embeddings") for t in CHAIN},
+)
+COLUMNS = {
+    "film": _FILM,
+    "film_layers": _FILM,
+    "soft_sharing": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
+    "trace_norm": ({"trunk": EVERY}, {f"heads_{t}": {t} for t in CHAIN}),
+    "adversarial": (
+        {"trunk": EVERY, "discriminator": EVERY},
+        {"private": EVERY, **{f"heads_{t}": {t} for t in CHAIN}},
+    ),
+    "shared_private": (
+        {"trunk": EVERY},
+        {"private": EVERY, **{f"heads_{t}": {t} for t in CHAIN}},
+    ),
+}
+"""Of these, all rows of a leaf `[T, ...]` together."""
+
+
+LEFT_OUT = ("ple_two", "average", "two_way_attention")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in LEFT_OUT])
 def test_which_loss_reaches_which_parameter(name):
     _, model, variables = start(name, stack_heads=False)
     _, rows = jax.jit(lambda: jacobian(model, variables))()
     shared, specific = map(reached, rows)
     assert all(len(found) > 1 for found in shared.values()), shared
-    if name in CHAINS:
-        for part, expected in zip(rows, CHAINS[name], strict=True):
+    table = {**CHAINS, **COLUMNS}
+    if name in table:
+        for part, expected in zip(rows, table[name], strict=True):
             tops = {key: reached(tree).values() for key, tree in part.items()}
             assert {key: set().union(*found) for key, found in tops.items()} == expected
         return
@@ -79,22 +104,57 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
+COLUMN_METHODS = (
+    "soft_sharing",
+    "weighted_sum",
+    "adversarial",
+    "film_layers",
+    "local_attention",
+)
+
+
+def test_towers_learn_from_the_tasks_that_read_them():
+    """The first and the last task read each other."""
+    _, model, variables = start("two_way_attention", stack_heads=False)
+    _, (shared, specific) = jax.jit(lambda: jacobian(model, variables))()
+    for leaf in jax.tree.leaves(shared["trunk"]["towers"]):
+        reach = [[np.any(leaf[k, i]) for i in range(2)] for k in range(T)]
+        assert reach == [[True, True], [False, False], [True, True]]
+    for path, found in reached(specific).items():
+        assert found == {path.split("'")[1].removeprefix("heads_")}, path
+    parts = {task: set(specific[f"heads_{task}"]) for task in CHAIN}
+    assert parts["click"] == {"head", "tower"}
+    assert parts["view"] == parts["buy"] == {"head", "query", "key", "value"}
+
+
+def test_a_private_trunk_learns_from_its_task_alone():
+    """The rows of a leaf `[T, ...]` are of one task each."""
+    for name in ("adversarial", "shared_private"):
+        _, model, variables = start(name)
+        _, (_, rows) = jax.jit(lambda: jacobian(model, variables))()  # noqa: B023
+        for leaf in jax.tree.leaves(rows["private"]):
+            reach = np.array([[np.any(leaf[k, i]) for i in range(T)] for k in range(T)])
+            np.testing.assert_array_equal(reach, np.eye(T, dtype=bool))
+
+
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
 BATCHED = ("mmoe", "ple_two")
 """Those whose layers are tried by every way to the Gramian."""
 
 
 @pytest.mark.parametrize(
-    "name", ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm"]
+    "name",
+    ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm", *COLUMN_METHODS],
 )
 def test_every_kind_of_method_at_the_parameters(name):
     _, model, variables = start(name)
     params = variables.shared, variables.specific
+    names = [m for m in METHODS if m != "pcgrad" or name not in COLUMN_METHODS]
 
     @jax.jit
     def run(shared, specific):
         losses_fn, found, key = bound(model, variables), {}, jax.random.key(0)
-        for method_name in METHODS:
+        for method_name in names:
             method = weighting.make(method_name)
             found[method_name] = engine.gradients(
                 method,
@@ -124,7 +184,7 @@ def test_every_kind_of_method_at_the_parameters(name):
     for out in found.values():
         np.testing.assert_allclose(out.losses, losses, rtol=1e-5)
         assert out.finite
-    for method_name in METHODS[:-1]:
+    for method_name in names[:-1]:
         out = found[method_name]
         direction = flat(jax.tree.map(lambda a: a[None], out.shared))[0]
         expected = np.float64(out.weights) @ shared
@@ -140,13 +200,22 @@ def test_every_kind_of_method_at_the_parameters(name):
 
 
 @pytest.mark.parametrize(
-    "name, below", [("mmoe", True), ("dselect_k", False), ("ple_two", False)]
+    "name, below",
+    [
+        ("mmoe", True),
+        ("dselect_k", False),
+        ("ple_two", False),
+        ("weighted_sum", True),
+        ("attention", True),
+    ],
 )
 def test_statistics_at_the_representation(name, below):
     """Of what experts and trunk give; inputs of the model have no part in them."""
     _, model, variables = start(name, below)
     z, _ = model.encode(variables.shared, variables.collections[0], BATCH["inputs"])
-    learned = {k: v for k, v in z.items() if below or k not in ("input", "streams")}
+    learned = z
+    if not below:
+        learned = {k: v for k, v in z.items() if k not in ("input", "streams")}
 
     @jax.jit
     def run(shared, specific, learned):
@@ -157,7 +226,8 @@ def test_statistics_at_the_representation(name, below):
         )
 
         def losses(learned):
-            one = split.losses(specific, ({**z, **learned},) * T)
+            full = learned if below else {**z, **learned}
+            one = split.losses(specific, (full,) * T)
             return one.sums / one.counts
 
         dropping = weighting.make("graddrop")
@@ -179,10 +249,10 @@ def test_statistics_at_the_representation(name, below):
 
 
 @pytest.mark.parametrize("name", WITHOUT_REPRESENTATION)
-def test_a_chain_has_no_representation(name):
+def test_who_has_no_representation_says_why(name):
     _, model, variables = start(name)
     method = weighting.make("mgda")
-    reason = "the tower of a step is part of the losses of all later steps"
+    reason = WITHOUT_REPRESENTATION[name]
     with pytest.raises(ValueError, match=rf"but in .*{reason}\. Use at='parameters'"):
         engine.gradients(
             method,
@@ -206,13 +276,22 @@ def made_by_settings(name, trunk="mlp", **arguments):
 
 
 ARGUMENTS = {
+    "adversarial": {"adversarial": 0.1, "discriminator_features": [4]},
     "aitm": {"tower_features": [5]},
     "cgc": {"num_own": 1, "expert_features": [5]},
     "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
     "esmm": {},
+    "film": {"embedding_features": 3, "layers": [4]},
     "hard_sharing": {},
+    "late_fusion": {"fusion": "weighted_sum"},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
+    "soft_sharing": {"penalty": "trace_norm", "strength": 0.01, "equal_start": True},
+    "task_attention": {
+        "attention": "bidirectional",
+        "graph": [["view", "click"]],
+        "tower_features": [4],
+    },
 }
 
 
@@ -232,10 +311,18 @@ USED = {
     "mmoe": ("mgda", "representation"),
     "ple": ("uw", "parameters"),
 }
+COLUMNS_USED = {
+    "film": ("uw", "parameters"),
+    "adversarial": ("uw", "parameters"),
+    "late_fusion": ("uw", "parameters"),
+    "soft_sharing": ("uw", "parameters"),
+    "task_attention": ("uw", "parameters"),
+}
 
 
 def test_every_architecture_is_used():
-    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == {*USED, "hard_sharing"}
+    used = {*USED, *COLUMNS_USED, "hard_sharing"}
+    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == used
     assert set(models.OF_VECTORS) == set(USED)
 
 
@@ -265,6 +352,29 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
     assert [step for step, _ in first + then] == [3, 6, 9, 12, 15]
     assert first[-1][1] < 0.97 * first[0][1]
     assert then[0][1] < 0.97 * first[0][1], "from trained parameters"
+
+
+@pytest.mark.parametrize("name", COLUMNS_USED)
+def test_the_loss_falls_in_steps_of_a_model_of_settings(name):
+    model = made_by_settings(name, **ARGUMENTS[name])
+    variables = jax.jit(model.init)(jax.random.key(0), BATCH["inputs"])
+    (method_name, at), optimizer = COLUMNS_USED[name], optax.adam(0.02)
+    method = weighting.make(method_name)
+    state = train.create(
+        variables.shared,
+        variables.specific,
+        collections=variables.collections,
+        method=method,
+        optimizer=optimizer,
+        num_tasks=T,
+    )
+    losses_fn = objective.make_losses(model, TASKS)
+    step = train.make_train_step(losses_fn, method, optimizer, at=at, parallel="jit")
+    losses = []
+    for _ in range(3):
+        state, out = step(state, objective.pack(BATCH))
+        losses.append(float(np.sum(out.losses)))
+    assert losses[2] < losses[1] < losses[0]
 
 
 def test_arguments_of_settings_reach_the_model():

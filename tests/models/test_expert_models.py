@@ -6,22 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from architecture_cases import CASES, CHAIN, X, heads, named_params, trunk
+from equations import dense, relu, softmax, tower
 
 from mtl_jax import models
 from mtl_jax.models.dselect_k import selections, smooth_step
-
-
-def dense(params, x):
-    return x @ params["kernel"] + params.get("bias", 0)
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def softmax(x):
-    e = np.exp(x - x.max())
-    return e / e.sum()
 
 
 def experts(params, x):
@@ -38,13 +26,6 @@ def experts(params, x):
 def mixture(gate, x, vectors):
     weights = softmax(dense(gate, x))
     return sum(w * v for w, v in zip(weights, vectors, strict=True))
-
-
-def tower(params, z):
-    layers = sorted(params)
-    for layer in layers[:-1]:
-        z = np.tanh(dense(params[layer], z))
-    return dense(params[layers[-1]], z)
 
 
 def below(params, x):

@@ -84,6 +84,7 @@ def step_of(model, variables, devices=1, **options):
         ("aitm", {"devices": 4}),
         ("aitm", {"accumulate": 2}),
         ("dselect_k", {"devices": 4}),
+        ("shared_private", {"devices": 4}),
     ],
 )
 def test_devices_and_parts_of_a_batch_see_the_same(name, options):
