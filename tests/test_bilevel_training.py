@@ -101,7 +101,7 @@ def difference(a, b):
 
 
 @pytest.mark.parametrize(
-    ("name", "masked"), [("auto_lambda", False), *((name, True) for name in METHODS)]
+    ("name", "masked"), [("auto_lambda", True), ("moml", False), ("forum", True)]
 )
 def test_eight_devices_equal_one(name, masked):
     method = weighting.make(name, **METHODS[name])
@@ -193,7 +193,7 @@ def test_a_step_compiles_once_and_donates_its_state(devices):
 # ---- one step
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["auto_lambda", "forum"])
 def test_a_step_that_is_not_finite_is_skipped(name):
     method, optimizer = weighting.make(name, **METHODS[name]), optax.adam(0.01)
     model = network()
@@ -222,7 +222,7 @@ def test_a_step_that_is_not_finite_is_skipped(name):
     assert difference(before.shared, state.shared) > 0
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["auto_lambda", "forum"])
 def test_only_the_training_pass_changes_the_batch_statistics(name):
     method, optimizer = weighting.make(name), optax.sgd(0.1)
     model = network(batch_norm=True, dropout=0.3)
@@ -378,7 +378,7 @@ def small_fit(method, workdir=None, epochs=4, **options):
     )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["moml"])  # a step of its own and a state
 def test_fit_goes_on_bit_for_bit(name, tmp_path):
     class Killed(Exception):
         pass
