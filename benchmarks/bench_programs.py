@@ -27,6 +27,8 @@ class Program(NamedTuple):
         methods: beside its own.
         variants: by name, further settings for the same data.
         architectures: beside its own, each with as many parameters.
+        metrics: those in the table; default: the first of each task, and of dense
+            predictions all.
     """
 
     config: str
@@ -35,6 +37,7 @@ class Program(NamedTuple):
     methods: Sequence[str] = METHODS
     variants: Mapping[str, Sequence[str]] = MappingProxyType({})
     architectures: Sequence[str] = ()
+    metrics: Sequence[str] = ()
 
     def load(self) -> config.Config:
         """The settings."""
@@ -87,13 +90,28 @@ def programs(files: Path | None = None) -> dict[str, Program]:
         found["sentiment"] = Program("sentiment", variants=glove)
         path = [f"data.path={files / 'wnut17'}"]
         found["conll"] = Program("conll", path, methods=("uw",))
-    return dict(sorted((found | _tables()).items()))
+    found = dict(sorted((found | _tables()).items()))
+    return {
+        name: program._replace(metrics=METRICS.get(program.config, ()))
+        for name, program in found.items()
+    }
 
 
 WITHOUT = ("table",)
 """Configs of data that the caller has."""
 LONG = ("ewt", "words_and_documents", "conll", "omniglot", "mnist_scenes")
 """Those that are measured with one method more, not with all."""
+
+
+_TAGS = ("token_accuracy", "span_f1", "accuracy")
+METRICS = {
+    **dict.fromkeys(("adult", "census_income", "click_conversion", "tox21"), ("auc",)),
+    **dict.fromkeys(("parkinsons", "parkinsons_subjects", "student"), ("rmse",)),
+    **dict.fromkeys(("mmoe_synthetic", "many_tasks"), ("rmse",)),
+    **dict.fromkeys(("ewt", "words_and_documents", "conll"), _TAGS),
+    "bike_sharing": ("count_mae", "count_rmsle"),
+}
+"""What the papers report, or what the classes ask for."""
 
 
 def matched(
