@@ -20,7 +20,7 @@ SPLITS = MappingProxyType({"train": "train", "test": "val"})
 
 def dense_arrays(
     *,
-    path: str,
+    path: str | None = None,
     image: str = "image",
     tasks: Mapping[str, str] = TASKS,
     kinds: Mapping[str, str] = OF_TASK,
@@ -56,12 +56,16 @@ def dense_arrays(
 
     Raises:
         FileNotFoundError: no such folder, or a quantity that a split lacks.
-        ValueError: another kind, quantities of unequal length, or arrays of a shape or
+        ValueError: no path, another kind, quantities of unequal length, or arrays of a shape or
             with classes that do not fit.
     """
     for task, kind in kinds.items():
         if kind not in KINDS:
             raise unknown_name(f"kind of task {task!r}", kind, KINDS)
+    if path is None:
+        raise ValueError(
+            "dense_arrays needs a folder: say which, as in --set data.path=DIR"
+        )
     root = Path(path)
     first = root / splits.get("train", "train")
     if not first.is_dir():
