@@ -5,6 +5,7 @@ from mtl_jax.models.architectures import ARCHITECTURES as ARCHITECTURES
 from mtl_jax.models.architectures import OF_VECTORS as OF_VECTORS
 from mtl_jax.models.base import Model as Model
 from mtl_jax.models.base import Variables as Variables
+from mtl_jax.models.cross_stitch import CrossStitch as CrossStitch
 from mtl_jax.models.dselect_k import DSelectK as DSelectK
 from mtl_jax.models.esmm import ESMM as ESMM
 from mtl_jax.models.esmm import conditional_logits as conditional_logits

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from mtl_jax.models.aitm import AITM
+from mtl_jax.models.cross_stitch import CrossStitch
 from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
 from mtl_jax.models.hard_sharing import HardSharing
@@ -14,6 +15,7 @@ from mtl_jax.models.ple import CGC, PLE
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "aitm": AITM,
     "cgc": CGC,
+    "cross_stitch": CrossStitch,
     "dselect_k": DSelectK,
     "esmm": ESMM,
     "hard_sharing": HardSharing,

@@ -32,6 +32,12 @@ def trunk():
     return models.MLP((6,), activation=nn.tanh)
 
 
+def staged(trunk):
+    """Two stages, or the last of them."""
+    last = models.MLP((4,), activation=nn.tanh)
+    return [last] if trunk is None else [trunk, last]
+
+
 CASES = {
     "mmoe": lambda trunk: models.MMoE(trunk, heads(3), 4, (7, 4)),
     "cgc": lambda trunk: models.CGC(trunk, heads(3), 2, 3, (4,)),
@@ -45,6 +51,7 @@ CASES = {
     ),
     "esmm": lambda trunk: models.ESMM(trunk, heads(4)),
     "aitm": lambda trunk: models.AITM(trunk, heads(), (5, 4), calibration=0.5),
+    "cross_stitch": lambda trunk: models.CrossStitch(staged(trunk), heads(3), own=0.8),
     "aitm_plain": lambda trunk: models.AITM(trunk, heads(), (4,), calibration=0.0),
 }
 """By name, a function of the trunk or None."""
@@ -79,7 +86,7 @@ def bound(model, variables, batch=BATCH, task_list=TASKS):
     return train.step.bind(
         objective.make_losses(model, task_list),
         batch,
-        key=None,
+        key=jax.random.key(3),
         collections=variables.collections,
         axis_name=None,
     )

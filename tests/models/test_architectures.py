@@ -18,7 +18,7 @@ from architecture_cases import (
 )
 
 import mtl_jax as mtl
-from mtl_jax import build, config, engine, models, tasks, weighting
+from mtl_jax import build, config, engine, models, objective, tasks, train, weighting
 from mtl_jax.stacked import named
 
 T = len(TASKS)
@@ -79,22 +79,26 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
+STAGED = ("cross_stitch",)
+"""Those of the stages of a trunk, whose representations may be of any shape."""
+
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
 BATCHED = ("mmoe", "ple_two")
 """Those whose layers are tried by every way to the Gramian."""
 
 
 @pytest.mark.parametrize(
-    "name", ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm"]
+    "name", ["mmoe", "cgc", "ple_two", "dselect_k", "esmm", "aitm", *STAGED]
 )
 def test_every_kind_of_method_at_the_parameters(name):
     _, model, variables = start(name)
     params = variables.shared, variables.specific
+    methods = [m for m in METHODS if m != "pcgrad" or name not in STAGED]
 
     @jax.jit
     def run(shared, specific):
         losses_fn, found, key = bound(model, variables), {}, jax.random.key(0)
-        for method_name in METHODS:
+        for method_name in methods:
             method = weighting.make(method_name)
             found[method_name] = engine.gradients(
                 method,
@@ -124,7 +128,7 @@ def test_every_kind_of_method_at_the_parameters(name):
     for out in found.values():
         np.testing.assert_allclose(out.losses, losses, rtol=1e-5)
         assert out.finite
-    for method_name in METHODS[:-1]:
+    for method_name in methods[:-1]:
         out = found[method_name]
         direction = flat(jax.tree.map(lambda a: a[None], out.shared))[0]
         expected = np.float64(out.weights) @ shared
@@ -140,7 +144,11 @@ def test_every_kind_of_method_at_the_parameters(name):
 
 
 @pytest.mark.parametrize(
-    "name, below", [("mmoe", True), ("dselect_k", False), ("ple_two", False)]
+    "name, below",
+    [
+        *(("mmoe", True), ("dselect_k", False), ("ple_two", False)),
+        *((name, True) for name in STAGED),
+    ],
 )
 def test_statistics_at_the_representation(name, below):
     """Of what experts and trunk give; inputs of the model have no part in them."""
@@ -197,7 +205,7 @@ def test_a_chain_has_no_representation(name):
 def made_by_settings(name, trunk="mlp", **arguments):
     settings = config.ModelConfig(
         trunk=trunk,
-        trunk_args={"features": [6]} if trunk else {},
+        trunk_args={"features": [6, 6]} if trunk else {},
         architecture=name,
         architecture_args=arguments,
         head_features=(3,),
@@ -207,6 +215,7 @@ def made_by_settings(name, trunk="mlp", **arguments):
 
 ARGUMENTS = {
     "aitm": {"tower_features": [5]},
+    "cross_stitch": {"own": 1},
     "cgc": {"num_own": 1, "expert_features": [5]},
     "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
     "esmm": {},
@@ -235,7 +244,8 @@ USED = {
 
 
 def test_every_architecture_is_used():
-    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == {*USED, "hard_sharing"}
+    every = {*USED, *STAGED, "hard_sharing"}
+    assert set(models.ARCHITECTURES) == set(ARGUMENTS) == every
     assert set(models.OF_VECTORS) == set(USED)
 
 
@@ -265,6 +275,37 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
     assert [step for step, _ in first + then] == [3, 6, 9, 12, 15]
     assert first[-1][1] < 0.97 * first[0][1]
     assert then[0][1] < 0.97 * first[0][1], "from trained parameters"
+
+
+TWO_STEPS = {"cross_stitch": ("uw", "parameters")}
+"""Those that are trained for two steps, as what they are made of goes on elsewhere."""
+
+
+def test_two_steps_of_every_other_architecture():
+    assert set(TWO_STEPS) == set(STAGED)
+
+
+@pytest.mark.parametrize("name", TWO_STEPS)
+def test_the_loss_falls_in_two_steps(name):
+    model = made_by_settings(name, **ARGUMENTS[name])
+    method_name, at = TWO_STEPS[name]
+    method, optimizer = weighting.make(method_name), optax.sgd(0.1)
+    variables = jax.jit(model.init)(jax.random.key(0), BATCH["inputs"])
+    state = train.create(
+        *variables[:2],
+        method=method,
+        optimizer=optimizer,
+        num_tasks=T,
+        key=0,
+        collections=variables.collections,
+    )
+    losses_fn = objective.make_losses(model, TASKS)
+    step = train.make_train_step(losses_fn, method, optimizer, at=at)
+    sums = []
+    for _ in range(3):
+        state, output = step(state, BATCH)
+        sums.append(float(jnp.sum(output.losses)))
+    assert sums[2] < sums[1] < sums[0]
 
 
 def test_arguments_of_settings_reach_the_model():

@@ -1,0 +1,101 @@
+"""Networks side by side, and mixtures of what they give."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax.models import calling
+from mtl_jax.models.base import FROZEN
+from mtl_jax.typing import Array, PyTree
+
+
+def side_by_side(
+    stage: nn.Module,
+    count: int,
+    x: PyTree,
+    train: bool,
+    *,
+    common: bool,
+    look: Callable[[nn.Module], Array] | None = None,
+) -> Any:
+    """Copies of one stage, each with parameters of its own.
+
+    To be called within a method of a module that holds the stage. Variables have leaves
+    `[count, ...]`, but for those that are frozen, which all copies read.
+
+    Args:
+        stage: bound, with `__call__(x)` or `__call__(x, train)`.
+        count: of copies.
+        x: leaves `[B, ...]` where all copies read it, else `[count, B, ...]`.
+        train: for the stage.
+        common: whether all read it.
+        look: what else is asked of a copy after its call, an array.
+
+    Returns:
+        What the copies give, leaves `[count, B, ...]`; with `look` a pair of that and
+        of what it found, `[count, ...]`.
+    """
+
+    def one(stage: nn.Module, x: PyTree) -> Any:
+        out = calling.call(stage, x, train)
+        return out if look is None else (out, look(stage))
+
+    mapped = nn.vmap(
+        one,
+        variable_axes={FROZEN: None, nn.DenyList(FROZEN): 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=None if common else 0,
+        out_axes=0,
+        axis_size=count,
+    )
+    return mapped(stage, x)
+
+
+def stitched(weights: Array, x: PyTree) -> PyTree:
+    """Linear combinations of columns.
+
+    Args:
+        weights: `[n, m]`, or `[m]` for one combination.
+        x: leaves `[m, B, ...]`. Those of no floating numbers are equal in all columns,
+            and stay as they are.
+
+    Returns:
+        Leaves `[n, B, ...]`, or `[B, ...]`.
+
+    Example:
+        >>> x = {"z": jnp.array([[1.0], [3.0]]), "present": jnp.array([[True], [True]])}
+        >>> found = stitched(jnp.array([0.5, 0.5]), x)
+        >>> found["z"].tolist(), found["present"].tolist()
+        ([2.0], [True])
+    """
+
+    def one(leaf: Array) -> Array:
+        shape = (*weights.shape[:-1], *leaf.shape[1:])
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.broadcast_to(leaf[0], shape)
+        return (weights @ leaf.reshape(leaf.shape[0], -1)).reshape(shape)
+
+    return jax.tree.map(one, x)
+
+
+def examples_first(x: PyTree) -> PyTree:
+    """Leaves `[n, B, ...]` as `[B, n, ...]`, and the other way round."""
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), x)
+
+
+def own_and_others(own: float, count: int) -> np.ndarray:
+    """`[count, count]`: `own` on the diagonal, and the rest of 1 divided equally.
+
+    Example:
+        >>> print(own_and_others(0.75, 2))
+        [[0.75 0.25]
+         [0.25 0.75]]
+    """
+    if count == 1:
+        return np.ones((1, 1), np.float32)
+    other = (1 - own) / (count - 1)
+    return (other + (own - other) * np.eye(count)).astype(np.float32)
