@@ -20,6 +20,7 @@ from mtl_jax.models.mmoe import MMoE as MMoE
 from mtl_jax.models.penalised import Penalised as Penalised
 from mtl_jax.models.ple import CGC as CGC
 from mtl_jax.models.ple import PLE as PLE
+from mtl_jax.models.sluice import Sluice as Sluice
 from mtl_jax.models.stages import stages as stages
 from mtl_jax.models.trunks import CNN as CNN
 from mtl_jax.models.trunks import MLP as MLP

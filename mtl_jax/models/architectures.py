@@ -11,6 +11,7 @@ from mtl_jax.models.esmm import ESMM
 from mtl_jax.models.hard_sharing import HardSharing
 from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.ple import CGC, PLE
+from mtl_jax.models.sluice import Sluice
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "aitm": AITM,
@@ -21,6 +22,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "hard_sharing": HardSharing,
     "mmoe": MMoE,
     "ple": PLE,
+    "sluice": Sluice,
 }
 """Every architecture by name: a factory whose first arguments are the trunk and a
 mapping of the tasks, in their order, to heads."""

@@ -1,8 +1,5 @@
 """Networks side by side, and mixtures of what they give."""
 
-from collections.abc import Callable
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,8 +17,7 @@ def side_by_side(
     train: bool,
     *,
     common: bool,
-    look: Callable[[nn.Module], Array] | None = None,
-) -> Any:
+) -> PyTree:
     """Copies of one stage, each with parameters of its own.
 
     To be called within a method of a module that holds the stage. Variables have leaves
@@ -33,19 +29,12 @@ def side_by_side(
         x: leaves `[B, ...]` where all copies read it, else `[count, B, ...]`.
         train: for the stage.
         common: whether all read it.
-        look: what else is asked of a copy after its call, an array.
 
     Returns:
-        What the copies give, leaves `[count, B, ...]`; with `look` a pair of that and
-        of what it found, `[count, ...]`.
+        What the copies give, leaves `[count, B, ...]`.
     """
-
-    def one(stage: nn.Module, x: PyTree) -> Any:
-        out = calling.call(stage, x, train)
-        return out if look is None else (out, look(stage))
-
     mapped = nn.vmap(
-        one,
+        lambda stage, x: calling.call(stage, x, train),
         variable_axes={FROZEN: None, nn.DenyList(FROZEN): 0},
         split_rngs={"params": True, "dropout": True},
         in_axes=None if common else 0,

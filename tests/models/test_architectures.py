@@ -79,7 +79,7 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
-STAGED = ("cross_stitch",)
+STAGED = ("cross_stitch", "sluice")
 """Those of the stages of a trunk, whose representations may be of any shape."""
 
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
@@ -221,6 +221,7 @@ ARGUMENTS = {
     "esmm": {},
     "hard_sharing": {},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
+    "sluice": {"num_subspaces": 3, "orthogonality": 0.1},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
 }
 
@@ -277,7 +278,10 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
     assert then[0][1] < 0.97 * first[0][1], "from trained parameters"
 
 
-TWO_STEPS = {"cross_stitch": ("uw", "parameters")}
+TWO_STEPS = {
+    "cross_stitch": ("uw", "parameters"),
+    "sluice": ("mgda", "representation"),
+}
 """Those that are trained for two steps, as what they are made of goes on elsewhere."""
 
 

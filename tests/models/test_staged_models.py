@@ -35,7 +35,35 @@ def cross_stitch(params, x):
     return outputs
 
 
-EQUATIONS = {"cross_stitch": cross_stitch}
+def sluice(params, x):
+    """Two layers of two subspaces, and the penalties of the columns."""
+    lower = params["trunk"]
+    first = [column(lower["stages_0"], k, x) for k in range(T)]
+    halves = [half for h in first for half in (h[:2], h[2:])]
+    alpha = lower["stitch1"]["alpha"]
+    mixed = [sum(a * h for a, h in zip(row, halves, strict=True)) for row in alpha]
+    read = [np.concatenate(mixed[2 * k : 2 * k + 2]) for k in range(T)]
+    second = [column(lower["stages_1"], k, read[k]) for k in range(T)]
+    halves = [half for h in second for half in (h[:2], h[2:])]
+    outputs, penalties = {}, {}
+    for k, t in enumerate(CHAIN):
+        head = params[f"heads_{t}"]
+        alpha, beta = head["stitch"]["alpha"], head["beta"]
+        own = [sum(a * h for a, h in zip(row, halves, strict=True)) for row in alpha]
+        outputs[t] = tower(
+            head["head"], beta[0] * read[k] + beta[1] * np.concatenate(own)
+        )
+        kernels = [lower[f"stages_{i}"]["Dense_0"]["kernel"][k] for i in range(2)]
+        penalties[t] = 0.1 * sum(
+            np.linalg.norm(w[:, :2].T @ w[:, 2:]) ** 2 for w in kernels
+        )
+    return outputs, penalties
+
+
+EQUATIONS = {
+    "cross_stitch": cross_stitch,
+    "sluice": lambda params, x: sluice(params, x)[0],
+}
 
 
 @pytest.mark.parametrize("name", EQUATIONS)
@@ -64,6 +92,65 @@ def test_stitches_begin_at_the_weights_of_the_paper():
     np.testing.assert_array_equal(params["heads_a"]["stitch"]["alpha"], [1])
 
 
+def test_the_penalty_of_a_column_is_in_the_loss_of_its_task():
+    net = CASES["sluice"](trunk())
+    params = named_params(net)
+    apply = jax.jit(net.apply, static_argnums=2)
+    outputs = apply({"params": jax.tree.map(jnp.float32, params)}, X, True)
+    for b, x in enumerate(np.float64(X)):
+        plain, penalties = sluice(params, x)
+        for t in CHAIN:
+            found = outputs[t]
+            np.testing.assert_allclose(found.outputs[b], plain[t], rtol=2e-4, atol=1e-5)
+            np.testing.assert_allclose(found.penalty[b], penalties[t], rtol=1e-4)
+
+
+def test_layers_are_mixed_entry_by_entry():
+    """Of the entries that only the last layer has, nothing is mixed."""
+    trunk = models.BagOfEmbeddings(5, 4, (2,))
+    read = models.Sluice(trunk, {"a": models.Head(1, reads="pooled")})
+    params = jax.eval_shape(read.init, jax.random.key(0), WORDS)["params"]
+    assert "beta" in params["heads_a"], "of the words"
+    shapes = models.Sluice(models.MLP((6, 4)), heads(), orthogonality=0.0)
+    with pytest.raises(
+        ValueError, match=r"give \[{'array': \[6\]}, {'array': \[4\]}\]"
+    ):
+        jax.eval_shape(shapes.init, jax.random.key(0), X)
+    single = models.Sluice(models.MLP((6, 4)), heads(), mixture=False)
+    params = jax.eval_shape(single.init, jax.random.key(0), X)["params"]
+    assert "beta" not in params["heads_buy"]
+
+
+def test_sluice_of_one_subspace_is_cross_stitch():
+    plain = models.CrossStitch(models.MLP((4, 3)), heads())
+    sluice = models.Sluice(models.MLP((4, 3)), heads(), 1, mixture=False)
+    params = named_params(plain)
+    a = jax.jit(plain.apply)({"params": params}, X)
+    for t in CHAIN:
+        stitch = params[f"heads_{t}"]["stitch"]
+        stitch["alpha"] = stitch["alpha"][None]
+    b = jax.jit(sluice.apply)({"params": params}, X)
+    for t in CHAIN:
+        np.testing.assert_allclose(a[t], b[t], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "trunk, arguments, text",
+    [
+        (models.MLP((4,)), {"num_subspaces": 0}, "found num_subspaces=0"),
+        (models.MLP((4,)), {"orthogonality": -1}, "orthogonality=-1"),
+        (models.MLP((5, 4)), {}, "stage 1 of the trunk gives a width of 5"),
+        (models.MLP((5,)), {"orthogonality": 0}, "the last stage of the trunk gives a"),
+        (models.Transformer(5, 4, 0), {}, "no kernel of a width"),
+    ],
+)
+def test_what_cannot_be_cut_into_subspaces(trunk, arguments, text):
+    with pytest.raises(ValueError, match=text):
+        net = models.Sluice(trunk, heads(), **arguments)
+        inputs = WORDS if isinstance(trunk, models.Transformer) else X
+        jax.eval_shape(net.init, jax.random.key(0), inputs)
+
+
 def test_a_stitch_by_channels():
     rng = np.random.default_rng(1)
     alpha = rng.normal(size=(2, 2, 3)).astype(np.float32)
@@ -86,6 +173,7 @@ STAGED = {
     "cross_stitch": lambda trunk, heads: models.CrossStitch(
         trunk, heads, per_channel=True
     ),
+    "sluice": lambda trunk, heads: models.Sluice(trunk, heads, 1),
 }
 """By name, a function of a trunk and heads."""
 
