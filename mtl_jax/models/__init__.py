@@ -17,6 +17,7 @@ from mtl_jax.models.match_params import count_params as count_params
 from mtl_jax.models.match_params import match_params as match_params
 from mtl_jax.models.mixed_precision import in_dtype as in_dtype
 from mtl_jax.models.mmoe import MMoE as MMoE
+from mtl_jax.models.mtan import MTAN as MTAN
 from mtl_jax.models.penalised import Penalised as Penalised
 from mtl_jax.models.ple import CGC as CGC
 from mtl_jax.models.ple import PLE as PLE

@@ -10,6 +10,7 @@ from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
 from mtl_jax.models.hard_sharing import HardSharing
 from mtl_jax.models.mmoe import MMoE
+from mtl_jax.models.mtan import MTAN
 from mtl_jax.models.ple import CGC, PLE
 from mtl_jax.models.sluice import Sluice
 
@@ -21,6 +22,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "esmm": ESMM,
     "hard_sharing": HardSharing,
     "mmoe": MMoE,
+    "mtan": MTAN,
     "ple": PLE,
     "sluice": Sluice,
 }

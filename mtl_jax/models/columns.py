@@ -1,5 +1,7 @@
 """Networks side by side, and mixtures of what they give."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -88,3 +90,14 @@ def own_and_others(own: float, count: int) -> np.ndarray:
         return np.ones((1, 1), np.float32)
     other = (1 - own) / (count - 1)
     return (other + (own - other) * np.eye(count)).astype(np.float32)
+
+
+def entries(x: PyTree) -> dict[str, Array]:
+    """The floating arrays of a dict, or an array under the name "".
+
+    Example:
+        >>> list(entries(jnp.ones(2))), list(entries({"a": jnp.ones(2)}))
+        ([''], ['a'])
+    """
+    named = dict(x) if isinstance(x, Mapping) else {"": x}
+    return {n: a for n, a in named.items() if jnp.issubdtype(a.dtype, jnp.floating)}

@@ -61,7 +61,8 @@ def CrossStitch(
     Example:
         >>> from mtl_jax.models import MLP
         >>> net = CrossStitch(MLP((8, 4)), {"a": nn.Dense(1), "b": nn.Dense(3)})
-        >>> outputs, _ = net.init_with_output(jax.random.key(0), jnp.ones((2, 5)))
+        >>> x = jnp.ones((2, 5))
+        >>> outputs, _ = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
         >>> {name: out.shape for name, out in outputs.items()}
         {'a': (2, 1), 'b': (2, 3)}
 

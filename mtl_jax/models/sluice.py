@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mtl_jax.models import calling
 from mtl_jax.models.columns import (
+    entries,
     examples_first,
     own_and_others,
     side_by_side,
@@ -75,7 +76,8 @@ def Sluice(
     Example:
         >>> from mtl_jax.models import MLP
         >>> net = Sluice(MLP((8, 8)), {"a": nn.Dense(1), "b": nn.Dense(3)})
-        >>> outputs, _ = net.init_with_output(jax.random.key(0), jnp.ones((2, 5)))
+        >>> x = jnp.ones((2, 5))
+        >>> outputs, _ = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
         >>> {name: out.shape for name, out in outputs.items()}
         {'a': (2, 1), 'b': (2, 3)}
 
@@ -193,17 +195,6 @@ class SluiceHead(nn.Module):
             if layers:
                 found[name] = sum((w * h for w, h in layers), beta[-1] * last)
         return {**x, **found} if isinstance(x, Mapping) else found[""]
-
-
-def entries(x: PyTree) -> dict[str, Array]:
-    """The floating arrays of a dict, or an array under the name "".
-
-    Example:
-        >>> list(entries(jnp.ones(2))), list(entries({"a": jnp.ones(2)}))
-        ([''], ['a'])
-    """
-    named = dict(x) if isinstance(x, Mapping) else {"": x}
-    return {n: a for n, a in named.items() if jnp.issubdtype(a.dtype, jnp.floating)}
 
 
 def cut(x: PyTree, parts: int, place: int) -> PyTree:

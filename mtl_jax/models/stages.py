@@ -12,9 +12,9 @@ def stages(trunk: Any) -> tuple[nn.Module, ...]:
     A stage has `__call__(x, train)` or `__call__(x)`; the first one reads the inputs,
     each further one what the one before it gives: arrays `[B, ...]`, or a dict of such.
     A trunk is cut where one of its layers ends, a residual network where the resolution
-    changes, and what is without parameters goes with the layer before it. Entries of a
-    dict that hold no floating numbers, such as which words are present, are functions
-    of the inputs alone.
+    changes; what has no parameters goes with a layer beside it. Entries of a dict that
+    hold no floating numbers, such as which words are present, are functions of the
+    inputs alone.
 
     Args:
         trunk: a sequence of modules, which is the stages; or a module with a method

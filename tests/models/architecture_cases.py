@@ -52,6 +52,7 @@ CASES = {
     "esmm": lambda trunk: models.ESMM(trunk, heads(4)),
     "aitm": lambda trunk: models.AITM(trunk, heads(), (5, 4), calibration=0.5),
     "cross_stitch": lambda trunk: models.CrossStitch(staged(trunk), heads(3), own=0.8),
+    "mtan": lambda trunk: models.MTAN(staged(trunk), heads(3)),
     "sluice": lambda trunk: models.Sluice(
         [models.MLP((4,), activation=nn.tanh), *staged(trunk)[-1:]],
         heads(3),

@@ -79,7 +79,7 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
-STAGED = ("cross_stitch", "sluice")
+STAGED = ("cross_stitch", "sluice", "mtan")
 """Those of the stages of a trunk, whose representations may be of any shape."""
 
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
@@ -221,6 +221,7 @@ ARGUMENTS = {
     "esmm": {},
     "hard_sharing": {},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
+    "mtan": {"batch_norm": False},
     "sluice": {"num_subspaces": 3, "orthogonality": 0.1},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
 }
@@ -280,6 +281,7 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
 
 TWO_STEPS = {
     "cross_stitch": ("uw", "parameters"),
+    "mtan": ("uw", "parameters"),
     "sluice": ("mgda", "representation"),
 }
 """Those that are trained for two steps, as what they are made of goes on elsewhere."""

@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from architecture_cases import CASES, CHAIN, X, heads, named_params, trunk
-from test_expert_models import tower
+from architecture_cases import CASES, CHAIN, X, heads, named_params, noisy, trunk
+from test_expert_models import dense, relu, tower
 
 from mtl_jax import models
 from mtl_jax.models.cross_stitch import Stitch
+from mtl_jax.models.mtan import resized
 
 T = len(CHAIN)
 WORDS = {"tokens": jnp.array([[2, 3, 0], [4, 1, 2]])}
@@ -58,6 +59,47 @@ def sluice(params, x):
             np.linalg.norm(w[:, :2].T @ w[:, 2:]) ** 2 for w in kernels
         )
     return outputs, penalties
+
+
+def norm(params, stats, x):
+    x = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
+    return x * params["scale"] + params["bias"]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def mtan(params, x, stats):
+    first = np.tanh(dense(params["trunk"]["stages_0"]["Dense_0"], x))
+    second = np.tanh(dense(params["trunk"]["stages_1"]["Dense_0"], first))
+    outputs = {}
+    for t in CHAIN:
+        head, seen = params[f"heads_{t}"], stats[f"heads_{t}"]
+
+        def layer(name, u, head=head, seen=seen):
+            return norm(
+                head[f"{name}_norm"], seen[f"{name}_norm"], u @ head[name]["kernel"]
+            )
+
+        hidden = relu(layer("stage01_g", first))
+        kept = sigmoid(layer("stage01_h", hidden)) * first
+        merged = relu(layer("stage02_f", kept))
+        hidden = relu(layer("stage02_g", np.concatenate([second, merged])))
+        outputs[t] = tower(head["head"], sigmoid(layer("stage02_h", hidden)) * second)
+    return outputs
+
+
+def test_attention_follows_the_equations():
+    net = CASES["mtan"](trunk())
+    variables = jax.jit(net.init)(jax.random.key(0), X)
+    variables = jax.tree.map(np.float64, noisy(variables, 2))
+    variables["batch_stats"] = jax.tree.map(np.abs, variables["batch_stats"])
+    outputs = jax.jit(net.apply)(jax.tree.map(jnp.float32, variables), X)
+    for b, x in enumerate(np.float64(X)):
+        expected = mtan(variables["params"], x, variables["batch_stats"])
+        for t in CHAIN:
+            np.testing.assert_allclose(outputs[t][b], expected[t], rtol=2e-4, atol=1e-5)
 
 
 EQUATIONS = {
@@ -151,6 +193,43 @@ def test_what_cannot_be_cut_into_subspaces(trunk, arguments, text):
         jax.eval_shape(net.init, jax.random.key(0), inputs)
 
 
+def test_features_of_another_size_are_merged():
+    """Maxima over the bins of the places, of an image that shrinks unevenly."""
+    x = np.random.default_rng(2).normal(size=(2, 7, 5, 3)).astype(np.float32)
+    rows, columns = [(0, 3), (2, 5), (4, 7)], [(0, 3), (2, 5)]
+    found = resized(x, (3, 2))
+    assert found.shape == (2, 3, 2, 3)
+    for i, (a, b) in enumerate(rows):
+        for j, (c, d) in enumerate(columns):
+            expected = x[:, a:b, c:d].max((1, 2))
+            np.testing.assert_array_equal(found[:, i, j], expected)
+    np.testing.assert_array_equal(resized(x, ()), x.max((1, 2)))
+    wider = resized(x[:, 0], (10,))
+    np.testing.assert_array_equal(wider, np.repeat(x[:, 0], 2, axis=1))
+    flat = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(resized(flat, ()), flat)
+    with pytest.raises(
+        ValueError, match=r"gives \(\) places and the next one \(3, 2\)"
+    ):
+        resized(flat, (3, 2))
+
+
+def test_of_any_trunk_the_masks_have_the_shape_of_the_features():
+    net = models.MTAN(models.CNN((4, 5), (6,)), heads())
+    images = jnp.ones((2, 9, 9, 3))
+    variables = jax.eval_shape(net.init, jax.random.key(0), images)
+    head = variables["params"]["heads_buy"]
+    shapes = {name: head[name]["kernel"].shape for name in head if name[-1] in "fgh"}
+    assert shapes == {
+        **{"stage01_g": (4, 4), "stage01_h": (4, 4)},
+        **{"stage02_f": (4, 5), "stage02_g": (10, 5), "stage02_h": (5, 5)},
+        **{"stage03_f": (5, 6), "stage03_g": (12, 6), "stage03_h": (6, 6)},
+    }
+    model = models.from_linen(net)
+    specific = jax.eval_shape(model.init, jax.random.key(0), images).specific
+    assert specific.groups == (tuple(f"heads_{t}" for t in CHAIN),)
+
+
 def test_a_stitch_by_channels():
     rng = np.random.default_rng(1)
     alpha = rng.normal(size=(2, 2, 3)).astype(np.float32)
@@ -174,6 +253,7 @@ STAGED = {
         trunk, heads, per_channel=True
     ),
     "sluice": lambda trunk, heads: models.Sluice(trunk, heads, 1),
+    "mtan": models.MTAN,
 }
 """By name, a function of a trunk and heads."""
 

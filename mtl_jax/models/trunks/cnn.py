@@ -63,17 +63,18 @@ class CNN(nn.Module):
 
 
 def _cut(cnn: CNN) -> list[tuple[Layers, ...]]:
-    """The layers, stage by stage."""
-    found: list[tuple[Layers, ...]] = [
-        *((functools.partial(_convolved, cnn, width),) for width in cnn.features),
-        *((functools.partial(_connected, cnn, width),) for width in cnn.dense),
-    ]
+    """The layers, stage by stage: the convolutions give images."""
+    images: list[Layers] = [functools.partial(_convolved, cnn, n) for n in cnn.features]
+    dense: list[Layers] = [functools.partial(_connected, cnn, n) for n in cnn.dense]
     begin, pool = functools.partial(_images, cnn), functools.partial(_pooled, cnn)
-    if not cnn.features:
-        return [(begin, pool, *(found[0] if found else ())), *found[1:]]
+    found: list[tuple[Layers, ...]] = [(layer,) for layer in images + dense] or [()]
     found[0] = (begin, *found[0])
-    last = len(cnn.features) - 1
-    found[last] = (*found[last], pool)
+    if not dense:
+        found[-1] = (*found[-1], pool)
+    elif not images:
+        found[0] = (begin, pool, dense[0])
+    else:
+        found[len(images)] = (pool, dense[0])
     return found
 
 
