@@ -11,6 +11,8 @@ from mtl_jax.models.esmm import ESMM as ESMM
 from mtl_jax.models.esmm import conditional_logits as conditional_logits
 from mtl_jax.models.hard_sharing import HardSharing as HardSharing
 from mtl_jax.models.heads import Head as Head
+from mtl_jax.models.learning_to_branch import LearningToBranch as LearningToBranch
+from mtl_jax.models.learning_to_branch import learned_branches as learned_branches
 from mtl_jax.models.linen import from_linen as from_linen
 from mtl_jax.models.match_params import Match as Match
 from mtl_jax.models.match_params import count_params as count_params

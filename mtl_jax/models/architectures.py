@@ -9,6 +9,7 @@ from mtl_jax.models.cross_stitch import CrossStitch
 from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
 from mtl_jax.models.hard_sharing import HardSharing
+from mtl_jax.models.learning_to_branch import LearningToBranch
 from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.mtan import MTAN
 from mtl_jax.models.ple import CGC, PLE
@@ -21,6 +22,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "dselect_k": DSelectK,
     "esmm": ESMM,
     "hard_sharing": HardSharing,
+    "learning_to_branch": LearningToBranch,
     "mmoe": MMoE,
     "mtan": MTAN,
     "ple": PLE,

@@ -11,6 +11,8 @@ from mtl_jax.engine.losses import whole_function
 B, D = 8, 5
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(B, D)).astype(np.float32)
+KEY = jax.random.key(3)
+"""Of the models' own noise."""
 CHAIN = ("view", "click", "buy")
 TASKS = tuple(tasks.binary(name) for name in CHAIN)
 _TAKEN = np.cumprod(RNG.uniform(size=(3, B)) < [[0.9], [0.8], [0.7]], axis=0)
@@ -52,6 +54,9 @@ CASES = {
     "esmm": lambda trunk: models.ESMM(trunk, heads(4)),
     "aitm": lambda trunk: models.AITM(trunk, heads(), (5, 4), calibration=0.5),
     "cross_stitch": lambda trunk: models.CrossStitch(staged(trunk), heads(3), own=0.8),
+    "learning_to_branch": lambda trunk: models.LearningToBranch(
+        staged(trunk), heads(3), (2, 3), temperature=2.0
+    ),
     "mtan": lambda trunk: models.MTAN(staged(trunk), heads(3)),
     "sluice": lambda trunk: models.Sluice(
         [models.MLP((4,), activation=nn.tanh), *staged(trunk)[-1:]],
@@ -93,7 +98,7 @@ def bound(model, variables, batch=BATCH, task_list=TASKS):
     return train.step.bind(
         objective.make_losses(model, task_list),
         batch,
-        key=jax.random.key(3),
+        key=KEY,
         collections=variables.collections,
         axis_name=None,
     )

@@ -9,6 +9,7 @@ from architecture_cases import (
     BATCH,
     CASES,
     CHAIN,
+    KEY,
     TASKS,
     WITHOUT_REPRESENTATION,
     bound,
@@ -79,7 +80,7 @@ def test_which_loss_reaches_which_parameter(name):
     assert all(shared[path] == EVERY for path in lower)
 
 
-STAGED = ("cross_stitch", "sluice", "mtan")
+STAGED = ("cross_stitch", "sluice", "mtan", "learning_to_branch")
 """Those of the stages of a trunk, whose representations may be of any shape."""
 
 METHODS = ("uw", "mgda", "pcgrad", "graddrop")
@@ -153,7 +154,8 @@ def test_every_kind_of_method_at_the_parameters(name):
 def test_statistics_at_the_representation(name, below):
     """Of what experts and trunk give; inputs of the model have no part in them."""
     _, model, variables = start(name, below)
-    z, _ = model.encode(variables.shared, variables.collections[0], BATCH["inputs"])
+    below_cut = variables.shared, variables.collections and variables.collections[0]
+    z, _ = model.encode(*below_cut, BATCH["inputs"], train=True, key=KEY)
     learned = {k: v for k, v in z.items() if below or k not in ("input", "streams")}
 
     @jax.jit
@@ -221,6 +223,7 @@ ARGUMENTS = {
     "esmm": {},
     "hard_sharing": {},
     "mmoe": {"num_experts": 3, "expert_features": [4]},
+    "learning_to_branch": {"num_nodes": [1, 2]},
     "mtan": {"batch_norm": False},
     "sluice": {"num_subspaces": 3, "orthogonality": 0.1},
     "ple": {"num_layers": 2, "num_shared": 1, "expert_features": [4]},
@@ -281,6 +284,7 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
 
 TWO_STEPS = {
     "cross_stitch": ("uw", "parameters"),
+    "learning_to_branch": ("graddrop", "representation"),
     "mtan": ("uw", "parameters"),
     "sluice": ("mgda", "representation"),
 }

@@ -10,6 +10,7 @@ from test_expert_models import dense, relu, tower
 
 from mtl_jax import models
 from mtl_jax.models.cross_stitch import Stitch
+from mtl_jax.models.learning_to_branch import Choice
 from mtl_jax.models.mtan import resized
 
 T = len(CHAIN)
@@ -102,8 +103,140 @@ def test_attention_follows_the_equations():
             np.testing.assert_allclose(outputs[t][b], expected[t], rtol=2e-4, atol=1e-5)
 
 
+def branched(params, x, weights):
+    """From the weights of all choices, by name."""
+    lower = params["trunk"]
+    first = [column(lower["stages_0"], j, x) for j in range(2)]
+    read = [sum(d * y for d, y in zip(row, first, strict=True)) for row in weights[""]]
+    second = [column(lower["stages_1"], j, read[j]) for j in range(3)]
+    return {
+        t: tower(
+            params[f"heads_{t}"]["head"],
+            sum(d * y for d, y in zip(weights[t], second, strict=True)),
+        )
+        for t in CHAIN
+    }
+
+
+def hard(logits):
+    return (logits == logits.max(-1, keepdims=True)).astype(float)
+
+
+def branched_hard(params, x):
+    weights = {t: hard(params[f"heads_{t}"]["choice"]["logits"]) for t in CHAIN}
+    weights[""] = hard(params["trunk"]["choice01"]["logits"])
+    return branched(params, x, weights)
+
+
+def test_training_is_soft_and_evaluation_hard():
+    net = CASES["learning_to_branch"](trunk())
+    variables = jax.jit(net.init)(jax.random.key(0), X)
+    params = noisy(variables["params"], 2)
+
+    @jax.jit
+    def run(params, key):
+        return net.apply(
+            {**variables, "params": params},
+            X,
+            True,
+            rngs={"dropout": key},
+            mutable=["schedule", "intermediates"],
+            capture_intermediates=lambda module, _: isinstance(module, Choice),
+        )
+
+    outputs, after = run(params, jax.random.key(1))
+    seen = after["intermediates"]
+    weights = {t: seen[f"heads_{t}"]["choice"]["__call__"][0] for t in CHAIN}
+    weights[""] = seen["trunk"]["choice01"]["__call__"][0]
+    for row in (*weights[""], *(weights[t] for t in CHAIN)):
+        assert row.min() > 0.01 and row.max() < 0.99
+        np.testing.assert_allclose(row.sum(), 1, rtol=1e-5)
+    for b, x in enumerate(np.float64(X)):
+        expected = branched(jax.tree.map(np.float64, params), x, weights)
+        for t in CHAIN:
+            np.testing.assert_allclose(outputs[t][b], expected[t], rtol=2e-4, atol=1e-5)
+    others, _ = run(params, jax.random.key(2))
+    assert not np.allclose(outputs["buy"], others["buy"]), "another sample"
+    assert {int(n) for n in jax.tree.leaves(after["schedule"])} == {1}
+
+
+def test_choices_are_samples_of_the_softmax():
+    """The largest of logits and Gumbel noise; the temperature divides both."""
+    logits = jnp.array([0.0, 1.0, -0.5])
+    keys = jax.random.split(jax.random.key(0), 20_000)
+
+    @jax.jit
+    def sample(temperature):
+        choice = Choice((3,), temperature)
+        return jax.vmap(
+            lambda key: choice.apply(
+                {"params": {"logits": logits}}, True, rngs={"dropout": key}
+            )
+        )(keys)
+
+    warm, cool = np.float64(sample(2.0)), np.float64(sample(0.8))
+    shares = np.bincount(warm.argmax(1), minlength=3) / len(keys)
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(shares, expected, atol=0.015)
+    apart = [tau * np.diff(np.log(w[:200])) for tau, w in ((2.0, warm), (0.8, cool))]
+    np.testing.assert_allclose(*apart, rtol=1e-2, atol=1e-3)
+
+
+def test_the_temperature_falls_to_the_least():
+    choice = Choice((3,), 4.0, 0.5, 0.9)
+    variables = {"params": {"logits": jnp.zeros(3)}}
+    found = []
+    for steps in range(4):
+        state = {"schedule": {"steps": jnp.int32(steps)}}
+        weights, after = choice.apply(
+            {**variables, **state},
+            True,
+            rngs={"dropout": jax.random.key(0)},
+            mutable=["schedule"],
+        )
+        assert after["schedule"]["steps"] == steps + 1
+        found.append(np.log(weights[0] / weights[1]))
+    ratios = np.array(found) / found[0]
+    np.testing.assert_allclose(ratios, [1, 2, 4, 4 / 0.9], rtol=1e-4)
+
+
+def test_the_tree_that_was_learned():
+    model = models.from_linen(CASES["learning_to_branch"](trunk()))
+    variables = noisy(jax.jit(model.init)(jax.random.key(0), X))
+    found = models.learned_branches(variables.shared, variables.specific)
+    parents = np.argmax(variables.shared["trunk"]["choice01"]["logits"], axis=1)
+    for t in CHAIN:
+        last = np.argmax(variables.specific[f"heads_{t}"]["choice"]["logits"])
+        assert found[t] == (parents[last], last)
+    assert len(set(found.values())) > 1
+    moved = jax.tree.map(lambda a: a, variables.shared)
+    kernel = moved["trunk"]["stages_1"]["Dense_0"]["kernel"]
+    before, _ = jax.jit(model.apply)(*variables, X)
+    unread = kernel.at[found["view"][1]].add(1.0)
+    moved["trunk"]["stages_1"]["Dense_0"]["kernel"] = unread
+    after, _ = jax.jit(model.apply)(moved, *variables[1:], X)
+    for t in CHAIN:
+        same = np.array_equal(before[t], after[t])
+        assert same == (found[t][1] != found["view"][1])
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"num_nodes": (2,)}, r"num_nodes=\(2,\); the trunk has 2 stages"),
+        ({"num_nodes": (2, 0)}, "at least one node"),
+        ({"temperature": 0.1}, "found temperature=0.1, least=0.5"),
+        ({"decay": 1.5}, "decay=1.5"),
+    ],
+)
+def test_trees_that_cannot_be(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        models.LearningToBranch(models.MLP((4, 3)), heads(), **arguments)
+
+
 EQUATIONS = {
     "cross_stitch": cross_stitch,
+    "learning_to_branch": branched_hard,
     "sluice": lambda params, x: sluice(params, x)[0],
 }
 
@@ -254,6 +387,7 @@ STAGED = {
     ),
     "sluice": lambda trunk, heads: models.Sluice(trunk, heads, 1),
     "mtan": models.MTAN,
+    "learning_to_branch": models.LearningToBranch,
 }
 """By name, a function of a trunk and heads."""
 
