@@ -25,6 +25,7 @@ from mtl_jax.models.ple import CGC as CGC
 from mtl_jax.models.ple import PLE as PLE
 from mtl_jax.models.sluice import Sluice as Sluice
 from mtl_jax.models.stages import stages as stages
+from mtl_jax.models.sub_network import SubNetworkRouting as SubNetworkRouting
 from mtl_jax.models.trunks import CNN as CNN
 from mtl_jax.models.trunks import MLP as MLP
 from mtl_jax.models.trunks import TEXT_TRUNKS as TEXT_TRUNKS

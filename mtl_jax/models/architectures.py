@@ -14,6 +14,7 @@ from mtl_jax.models.mmoe import MMoE
 from mtl_jax.models.mtan import MTAN
 from mtl_jax.models.ple import CGC, PLE
 from mtl_jax.models.sluice import Sluice
+from mtl_jax.models.sub_network import SubNetworkRouting
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "aitm": AITM,
@@ -27,9 +28,10 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mtan": MTAN,
     "ple": PLE,
     "sluice": Sluice,
+    "sub_network": SubNetworkRouting,
 }
 """Every architecture by name: a factory whose first arguments are the trunk and a
 mapping of the tasks, in their order, to heads."""
 
-OF_VECTORS = ("aitm", "cgc", "dselect_k", "esmm", "mmoe", "ple")
+OF_VECTORS = ("aitm", "cgc", "dselect_k", "esmm", "mmoe", "ple", "sub_network")
 """Those that read one vector an example of the trunk, or of the inputs."""

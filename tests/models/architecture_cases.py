@@ -57,6 +57,12 @@ CASES = {
     "learning_to_branch": lambda trunk: models.LearningToBranch(
         staged(trunk), heads(3), (2, 3), temperature=2.0
     ),
+    "sub_network": lambda trunk: models.SubNetworkRouting(
+        trunk, heads(3), (2, 3), (4,), sparsity=0.1
+    ),
+    "sub_network_aver": lambda trunk: models.SubNetworkRouting(
+        trunk, heads(3), (2, 3), (4, 4), "aver", sparsity=0.1
+    ),
     "mtan": lambda trunk: models.MTAN(staged(trunk), heads(3)),
     "sluice": lambda trunk: models.Sluice(
         [models.MLP((4,), activation=nn.tanh), *staged(trunk)[-1:]],
