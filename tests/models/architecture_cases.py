@@ -1,5 +1,7 @@
 """A small instance of every architecture, on one batch that all of them read."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -77,6 +79,7 @@ CASES = {
 WITHOUT_REPRESENTATION = ("esmm", "aitm", "aitm_plain")
 
 
+@functools.cache
 def start(name, below=True, **options):
     """`(net, model, variables)`, with parameters that leave nothing at zero."""
     net = CASES[name](trunk() if below else None)
