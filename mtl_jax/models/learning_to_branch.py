@@ -46,8 +46,8 @@ def LearningToBranch(
 
     While it is soft, every loss reaches all nodes: these, and the choices between them,
     are shared; the choice of a task among the last ones and its head are its own,
-    stacked where heads are alike. The representation is what the last nodes give.
-    The noise is of the stream "dropout".
+    stacked where heads are alike. The representation is what the last nodes give. The
+    noise is of the stream "dropout", so that each of several devices has its own.
 
     Args:
         trunk: module or sequence of modules; see `models.stages`.

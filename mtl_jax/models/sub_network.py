@@ -62,7 +62,7 @@ def SubNetworkRouting(
     Levels and their gates are shared; the gates (and `W`) of the last connections and
     the head are the task's own, and stacked where heads are alike. The representation
     is what the last level gives, with the penalty of the shared gates. The noise is of
-    the stream "dropout".
+    the stream "dropout", so that each of several devices has its own.
 
     Args:
         trunk: module that gives a vector an example; `None`: the inputs are vectors.

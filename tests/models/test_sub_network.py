@@ -153,7 +153,7 @@ def test_a_single_level_has_gates_of_the_tasks_alone():
     net = models.SubNetworkRouting(None, heads(), (2,), (4,), "aver", 0.5)
     variables = noisy(jax.jit(net.init)(jax.random.key(0), X))
     keys = {"dropout": jax.random.key(0)}
-    outputs = net.apply(variables, X, True, rngs=keys)
+    outputs = jax.jit(lambda v: net.apply(v, X, True, rngs=keys))(variables)
     gates = variables["params"]["heads_buy"]["route"]["gates"]
     expected = 0.5 * expected_open(jax.tree.map(np.float64, gates))
     np.testing.assert_allclose(outputs["buy"].penalty, expected, rtol=1e-5)
