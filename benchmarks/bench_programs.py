@@ -29,6 +29,7 @@ class Program(NamedTuple):
         architectures: beside its own, each with as many parameters.
         metrics: those in the table; default: the first of each task, and of dense
             predictions all.
+        alone: how many tasks are trained alone as well, and in the table; default: all.
     """
 
     config: str
@@ -38,6 +39,7 @@ class Program(NamedTuple):
     variants: Mapping[str, Sequence[str]] = MappingProxyType({})
     architectures: Sequence[str] = ()
     metrics: Sequence[str] = ()
+    alone: int | None = None
 
     def load(self) -> config.Config:
         """The settings."""
@@ -78,6 +80,7 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     paths = [p for p in sorted(CONFIGS.glob("*.py")) if p.stem not in WITHOUT]
     found = {p.stem: Program(p.stem) for p in paths if "get_config" in p.read_text()}
     found |= {name: Program(name, methods=("uw",)) for name in LONG}
+    found["many_tasks"] = Program("many_tasks", alone=12)
     weights = (0.1, 1.0)
     found["mnist_auxiliary"] = Program(
         "mnist_auxiliary",
