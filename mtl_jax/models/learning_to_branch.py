@@ -21,9 +21,9 @@ def LearningToBranch(
     trunk: Any,
     heads: Mapping[str, nn.Module],
     num_nodes: Sequence[int] = (),
-    temperature: float = 5.0,
-    decay: float = 0.999,
-    least: float = 0.5,
+    temperature: float = 2.0,
+    decay: float = 0.995,
+    least: float = 0.2,
 ) -> HardSharing:
     """Learning to branch: every node of a stage chooses the node that it reads.
 

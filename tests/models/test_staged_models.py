@@ -225,7 +225,7 @@ def test_the_tree_that_was_learned():
     [
         ({"num_nodes": (2,)}, r"num_nodes=\(2,\); the trunk has 2 stages"),
         ({"num_nodes": (2, 0)}, "at least one node"),
-        ({"temperature": 0.1}, "found temperature=0.1, least=0.5"),
+        ({"temperature": 0.1}, "found temperature=0.1, least=0.2"),
         ({"decay": 1.5}, "decay=1.5"),
     ],
 )
