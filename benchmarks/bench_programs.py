@@ -79,7 +79,7 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     """
     paths = [p for p in sorted(CONFIGS.glob("*.py")) if p.stem not in WITHOUT]
     found = {p.stem: Program(p.stem) for p in paths if "get_config" in p.read_text()}
-    found |= {name: Program(name, methods=("uw",)) for name in LONG}
+    found |= {name: Program(name, methods=()) for name in LONG}
     found["many_tasks"] = Program("many_tasks", alone=12)
     weights = (0.1, 1.0)
     found["mnist_auxiliary"] = Program(
@@ -103,7 +103,7 @@ def programs(files: Path | None = None) -> dict[str, Program]:
 WITHOUT = ("table",)
 """Configs of data that the caller has."""
 LONG = ("ewt", "words_and_documents", "conll", "omniglot", "mnist_scenes")
-"""Those that are measured with one method more, not with all."""
+"""Those that are measured with their own method alone."""
 
 
 _TAGS = ("token_accuracy", "span_f1", "accuracy")
