@@ -29,7 +29,7 @@ class Program(NamedTuple):
         architectures: beside its own, each with as many parameters.
         metrics: those in the table; default: the first of each task, and of dense
             predictions all.
-        alone: how many tasks are trained alone as well, and in the table; default: all.
+        alone: tasks that are trained alone as well, and are in the table; default: all.
     """
 
     config: str
@@ -39,7 +39,7 @@ class Program(NamedTuple):
     variants: Mapping[str, Sequence[str]] = MappingProxyType({})
     architectures: Sequence[str] = ()
     metrics: Sequence[str] = ()
-    alone: int | None = None
+    alone: Sequence[str] = ()
 
     def load(self) -> config.Config:
         """The settings."""
@@ -80,7 +80,10 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     paths = [p for p in sorted(CONFIGS.glob("*.py")) if p.stem not in WITHOUT]
     found = {p.stem: Program(p.stem) for p in paths if "get_config" in p.read_text()}
     found |= {name: Program(name, methods=()) for name in LONG}
-    found["many_tasks"] = Program("many_tasks", alone=12)
+    found["words_and_documents"] = Program(
+        "words_and_documents", methods=(), alone=("ner", "amazon", "imdb", "yelp")
+    )
+    found["many_tasks"] = Program("many_tasks", alone=[f"task_{t}" for t in range(12)])
     weights = (0.1, 1.0)
     found["mnist_auxiliary"] = Program(
         "mnist_auxiliary",
@@ -102,7 +105,10 @@ def programs(files: Path | None = None) -> dict[str, Program]:
 
 WITHOUT = ("table",)
 """Configs of data that the caller has."""
-LONG = ("ewt", "words_and_documents", "conll", "omniglot", "mnist_scenes")
+LONG = (
+    *("ewt", "words_and_documents", "conll", "omniglot"),
+    *("digit_and_writer", "stroke_mass", "mnist_scenes"),
+)
 """Those that are measured with their own method alone."""
 
 

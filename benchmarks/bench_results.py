@@ -73,8 +73,7 @@ def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
     known = bench_programs.programs().get(program)
     columns = _columns(own, known.metrics if known else ())
     if known and known.alone:
-        alone = {row["task"] for row in own if row["method"] == ALONE}
-        columns = [c for c in columns if c.partition("/")[0] in alone]
+        columns = [c for c in columns if c.partition("/")[0] in known.alone]
     methods = sorted({row["method"]: None for row in own}, key=lambda m: m != ALONE)
     lines = [
         f"\n## {program}\n",

@@ -54,7 +54,9 @@ def runs(
         other = bench_programs.matched(settings, dataset, architecture)
         what = {"program": name, "method": f"{own}, {architecture}"}
         yield what, other, dataset
-    for task in task_list[: program.alone]:
+    for task in task_list:
+        if program.alone and task.name not in program.alone:
+            continue
         what = {"program": name, "method": ALONE, "task": task.name}
         yield what, *alone(settings, dataset, task)
 
