@@ -177,7 +177,7 @@ def at_the_parameters(name):
     """What the methods and routes make of the losses, and their derivatives."""
     _, model, variables = start(name)
     params = variables.shared, variables.specific
-    methods = METHODS if name in BATCHED else ("mgda", "graddrop")
+    methods = METHODS if name in BATCHED else ("uw", "mgda", "graddrop")
 
     @jax.jit
     def run(shared, specific):
@@ -380,7 +380,9 @@ def test_training_goes_on_where_it_stopped(name, tmp_path):
 @pytest.mark.parametrize("name", [n for n in ARGUMENTS if n != "hard_sharing"])
 def test_the_loss_falls_in_two_steps(name):
     model = made_by_settings(name, **ARGUMENTS[name])
-    method, optimizer = weighting.make("uw"), optax.sgd(0.1)
+    at = "parameters" if model.encode is None else "representation"
+    method = weighting.make("uw" if model.encode is None else "mgda")
+    optimizer = optax.sgd(0.1)
     variables = jax.jit(model.init)(jax.random.key(0), BATCH["inputs"])
     state = train.create(
         *variables[:2],
@@ -391,7 +393,7 @@ def test_the_loss_falls_in_two_steps(name):
         collections=variables.collections,
     )
     losses_fn = objective.make_losses(model, TASKS)
-    step = train.make_train_step(losses_fn, method, optimizer)
+    step = train.make_train_step(losses_fn, method, optimizer, at=at, parallel="jit")
     sums = []
     for _ in range(3):
         # From the first step's key, so that the noise of a model is the same.
