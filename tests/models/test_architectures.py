@@ -41,11 +41,7 @@ def reached(rows):
 STAGED = ("cross_stitch", "sluice", "mtan", "learning_to_branch")
 """Those of the stages of a trunk, whose representations may be of any shape."""
 COUPLED = (*STAGED, "sub_network")
-"""Those that are trained for two steps, with a method that sees losses."""
-
-METHODS = ("uw", "mgda", "pcgrad", "graddrop")
-BATCHED = ("mmoe",)
-"""Those whose layers are tried by every way to the Gramian."""
+"""Those and their like without a trunk in stages."""
 
 EVERY, LATER = set(CHAIN), {"click", "buy"}
 _LAST = {name: {"buy"} for name in ("towers_buy", "transfers_buy", "heads_buy")}
