@@ -24,7 +24,7 @@ from mtl_jax.config import (
 def get_config() -> Config:
     return Config(
         name="mnist_scenes",
-        data=DataConfig(name="mnist_scenes", args={"size": 40, "train": 2000}),
+        data=DataConfig(name="mnist_scenes", args={"size": 32, "digits": 2, "train": 4000}),
         tasks=(
             TaskConfig("segment", "segmentation"),
             TaskConfig("distance", "depth"),
@@ -35,10 +35,11 @@ def get_config() -> Config:
             trunk_args={
                 "features": 24,
                 "dilations": (1, 1, 2, 4, 8, 1),
+                "batch_norm": True,
                 "input_scale": 1 / 64,
             },
         ),
         method=MethodConfig("equal"),
-        optimizer=OptimizerConfig("adam", 2e-3, schedule="cosine"),
+        optimizer=OptimizerConfig("adam", 5e-3, schedule="cosine"),
         train=TrainConfig(epochs=6, batch_size=16),
     )
