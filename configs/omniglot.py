@@ -7,7 +7,7 @@ Commands:
 
 Measured on one core of an AMD EPYC: 32 s. Test split, last epoch, mean ± sample
 standard deviation over seeds 0, 1, 2, beside each task alone (the same network, as many
-steps); docs/results.md has other methods:
+steps):
 
 | | joint | alone |
 |---|---|---|
