@@ -42,7 +42,9 @@ from mtl_jax.config import (
 def get_config() -> Config:
     return Config(
         name="mnist_scenes",
-        data=DataConfig(name="mnist_scenes", args={"size": 32, "digits": 2, "train": 4000}),
+        data=DataConfig(
+            name="mnist_scenes", args={"size": 32, "digits": 2, "train": 4000}
+        ),
         tasks=(
             TaskConfig("segment", "segmentation"),
             TaskConfig("distance", "depth"),
