@@ -52,8 +52,10 @@ BELOW = {
     "run": "typing errors config data build checkpoint report train tasks parallel"
     " weighting",
     "trained": "typing errors config data build checkpoint train",
+    "deploy": "typing errors stacked models tasks train",
+    "exported": "build deploy train trained",
     "cli": "_version typing errors config data weighting report train run trained"
-    " compilation_cache",
+    " compilation_cache deploy exported",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
 }
