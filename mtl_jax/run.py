@@ -2,7 +2,8 @@
 
 The work dir holds `config.json` (the settings, what they leave open as it turned out
 under "resolved", versions, commit), `metrics.jsonl`, `tensorboard/`, `checkpoints/`,
-`plots/`, and `lock`, which keeps a second process out.
+`plots/`, `teacher.npz` where tasks have a teacher, and `lock`, which keeps a second
+process out.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from typing import Any
 
 import optax
 
-from mtl_jax import build, data, parallel, report, train, weighting
+from mtl_jax import build, data, distil, parallel, report, train, weighting
 from mtl_jax import config as settings
 from mtl_jax.config import files
 from mtl_jax.data import locate
@@ -76,7 +77,13 @@ def train_run(
     dataset = build.build_data(config)
     parts = build.build(config, dataset.facts)
     checks.check_bilevel(parts.method, dataset, config.method.at)
+    goes_on = _began(workdir)
     _write_record(config, parts, workdir, dataset, command)
+    if config.distil.teacher is not None:
+        dataset, task_list = distil.taught(
+            config.distil, dataset, parts.tasks, workdir, goes_on=goes_on
+        )
+        parts = parts._replace(tasks=task_list)
     steps_per_epoch = data.order(
         dataset.train, config.train.batch_size, seed=config.seed
     ).steps_per_epoch

@@ -49,8 +49,10 @@ BELOW = {
     "build": (
         "typing errors config data losses metrics models tasks weighting build_model"
     ),
+    "study": "config report run",
+    "distil": "errors config data report tasks train trained",
     "run": "typing errors config data build checkpoint report train tasks parallel"
-    " weighting",
+    " weighting distil",
     "trained": "typing errors config data build checkpoint train",
     "deploy": "typing errors stacked models tasks train",
     "exported": "build deploy train trained",

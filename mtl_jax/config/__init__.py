@@ -5,6 +5,7 @@ from mtl_jax.config.parse import from_plain as from_plain
 from mtl_jax.config.parse import override as override
 from mtl_jax.config.schema import Config as Config
 from mtl_jax.config.schema import DataConfig as DataConfig
+from mtl_jax.config.schema import DistilConfig as DistilConfig
 from mtl_jax.config.schema import MethodConfig as MethodConfig
 from mtl_jax.config.schema import ModelConfig as ModelConfig
 from mtl_jax.config.schema import OptimizerConfig as OptimizerConfig

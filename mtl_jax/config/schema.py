@@ -118,6 +118,24 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class DistilConfig:
+    """What tasks learn from the outputs of a trained run, its teacher."""
+
+    teacher: str | None = None
+    """The work dir of the teacher; default: there is none."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Of the teacher."""
+    tasks: tuple[str, ...] = ()
+    """Those that are taught; default: those that the teacher has too."""
+    weight: float = 1.0
+    """Of the distance to the teacher in the loss of the task."""
+    temperature: float = 1.0
+    """Of the softened probabilities."""
+    labels: bool = True
+    """Whether the labels of these tasks count too, in training."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The loop; see `mtl_jax.fit`."""
 
@@ -154,4 +172,5 @@ class Config:
     method: MethodConfig = field(default_factory=MethodConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
     seed: int = _least(0, 0)

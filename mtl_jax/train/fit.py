@@ -194,7 +194,7 @@ def fit(
     streams = [feeding.Stream(data.train, batches)]
     if validation is not None:
         streams.append(feeding.Stream(data.validation, validation, VALIDATION))
-    labels = [t.label_name for t in task_list]
+    labels = [name for t in task_list for name in t.label_names]
     fed = feeding.choose(feed, streams, labels, feed_limit, devices)
     look_every = max(1, min(log_every, max_skipped))
     stops = (look_every, log_every, steps_per_epoch, checkpoint_every or log_every)
