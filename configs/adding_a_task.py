@@ -38,11 +38,11 @@ def settings(name: str, seed: int, tasks: tuple[TaskConfig, ...]) -> Config:
     trunk = {"features": (4, 8), "dense": (32,), "input_scale": 1 / 255}
     return Config(
         name=name,
-        data=DataConfig(name="digit_and_writer"),
+        data=DataConfig(name="digit_and_writer", args={"validation": 1_000}),
         tasks=tasks,
         model=ModelConfig(trunk="cnn", trunk_args=trunk),
         optimizer=OptimizerConfig("adam", 1e-3),
-        train=TrainConfig(epochs=3, batch_size=128, log_every=200),
+        train=TrainConfig(epochs=2, batch_size=128, log_every=200),
         seed=seed,
     )
 

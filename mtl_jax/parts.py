@@ -229,17 +229,11 @@ def _together(tree: PyTree, like: PyTree) -> PyTree:
             if len(parts) == len(names) > 1:
                 rows = [parts[name] for name in names]
                 stacks.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows))
-            elif len(names) == 1:
-                stacks.append(_as_stack(parts[names[0]], node, i))
             else:
                 stacks.append(parts[names[0]])
         return Stacked(node.groups, stacks)
 
     return jax.tree.map(one, like, tree, is_leaf=_is_stacked)
-
-
-def _as_stack(tree: PyTree, node: Stacked, i: int) -> PyTree:
-    return jax.tree.map(lambda leaf, old: leaf.reshape(old.shape), tree, node.stacks[i])
 
 
 def _groups(node: Stacked) -> list[tuple[tuple[str, ...], PyTree]]:

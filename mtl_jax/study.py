@@ -33,10 +33,10 @@ def study(
     for seed in seeds:
         places = {name: Path(workdir) / f"{name}-{seed}" for name in runs}
         for name, make in runs.items():
-            file = places[name] / "metrics.jsonl"
-            if not (file.is_file() and _test_row(file)):
-                run.train_run(make(seed, places), places[name])
-            rows[name].append(_test_row(file))
+            config = make(seed, places)
+            if _test_row(places[name]).get("epoch") != config.train.epochs:
+                run.train_run(config, places[name])
+            rows[name].append(_test_row(places[name]))
     return rows
 
 
@@ -79,7 +79,9 @@ def _cell(key: str, values: Sequence[float]) -> str:
     return f"{mean} ± {scale * statistics.stdev(values):.{digits}f}{unit}"
 
 
-def _test_row(file: Path) -> dict[str, float]:
+def _test_row(workdir: Path) -> dict[str, float]:
     """The last row of the test split; empty where the run did not get so far."""
-    rows = [row for row in jsonl.read(file) if row.get("split") == "test"]
+    file = workdir / "metrics.jsonl"
+    found = jsonl.read(file) if file.is_file() else []
+    rows = [row for row in found if row.get("split") == "test"]
     return rows[-1] if rows else {}

@@ -143,11 +143,12 @@ def _flops_by_part(
         z = jax.eval_shape(lambda *a: encode(*a)[0], *given)
         found = {SHARED: flops(lambda *a: encode(*a)[0], *given)}
         own = stacked.named((variables.specific, heads))
-        for name in names:
+        like = _alike(model, variables, names)
+        for name in dict.fromkeys(like.values()):
             found[name] = flops(
                 lambda s, c, z, n=name: decode(s, c, {n: z})[0], *own, z
             )
-        return found
+        return {SHARED: found[SHARED], **{n: found[like[n]] for n in names}}
 
     def predict(kept: Sequence[str]) -> float:
         def outputs(variables: Any, inputs: PyTree) -> Any:
@@ -160,6 +161,16 @@ def _flops_by_part(
         n: whole - predict([other for other in names if other != n]) for n in names
     }
     return {SHARED: whole - sum(saved.values()), **saved}
+
+
+def _alike(model: models.Model, variables: Any, names: Sequence[str]) -> dict[str, str]:
+    """For each task, one whose head is like its own."""
+    if model.stacked is None:
+        return dict(zip(names, names, strict=True))
+    task_of = model.stacked.task_of
+    groups = variables.specific.groups
+    found = {task_of(name): task_of(group[0]) for group in groups for name in group}
+    return {name: found.get(name, name) for name in names}
 
 
 def _owners(
