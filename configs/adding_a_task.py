@@ -11,7 +11,16 @@ everything learning from the new labels alone (fine-tuned; the old head has none
 stays), with the old run as the teacher of the old task (without forgetting; Li and
 Hoiem 2016), or, as the bound, with the labels of both (joint).
 
-Not measured yet.
+Measured on a core of an AMD EPYC, busy with other work: 115 to 130 s of CPU a seed.
+Test split, last epoch, accuracy, mean ± sample standard deviation over seeds 0, 1, 2:
+
+    | run                | digit           | student        |
+    | ------------------ | --------------- | -------------- |
+    | old                | 96.35 ± 0.68 %  | -              |
+    | frozen             | 96.35 ± 0.68 %  | 59.79 ± 1.21 % |
+    | fine-tuned         | 64.98 ± 14.63 % | 73.09 ± 0.47 % |
+    | without forgetting | 96.42 ± 0.73 %  | 71.67 ± 1.42 % |
+    | joint              | 97.25 ± 0.28 %  | 72.06 ± 0.99 % |
 """
 
 import argparse

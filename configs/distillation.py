@@ -11,7 +11,22 @@ labels of 1,000 images, for 60 epochs. Distilled, it has as many labels and the
 teacher's outputs for all images, or (unlabelled) these alone; "all labels" is the
 student alone with all labels, and "all, distilled" with the teacher besides.
 
-Not measured yet.
+Measured on a core of an AMD EPYC: 49 s of CPU a seed. Test split, last epoch, accuracy,
+mean ± sample standard deviation over seeds 0, 1, 2:
+
+    | run            | digit          | odd            |
+    | -------------- | -------------- | -------------- |
+    | teacher        | 97.92 ± 0.02 % | 98.94 ± 0.10 % |
+    | alone          | 89.07 ± 0.43 % | 92.60 ± 0.65 % |
+    | distilled      | 95.78 ± 0.16 % | 97.35 ± 0.33 % |
+    | unlabelled     | 95.81 ± 0.17 % | 97.30 ± 0.25 % |
+    | all labels     | 96.12 ± 0.24 % | 97.46 ± 0.33 % |
+    | all, distilled | 95.92 ± 0.14 % | 97.35 ± 0.26 % |
+
+The teacher's outputs stand in for its labels; where the student has all of these
+itself, they add nothing here. With "greater than five" in the place of "odd", and all
+labels, students of 16 and 48 units did not gain from them at temperatures 2 and 4 and
+weights 1 and 4 either, on the validation split of seed 0.
 """
 
 import argparse

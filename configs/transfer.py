@@ -11,7 +11,20 @@ scratch, on the old trunk as it is (frozen), with everything learning at once
 (fine-tuned), with one more layer learning every tenth of the epochs (unfrozen), or at
 rates that fall from layer to layer by 2.6 (discriminative).
 
-Not measured yet.
+Measured on a core of an AMD EPYC, busy with other work: 75 s of CPU a seed. Test split,
+last epoch, accuracy, mean ± sample standard deviation over seeds 0, 1, 2:
+
+    | run            | digit          | odd            |
+    | -------------- | -------------- | -------------- |
+    | scratch        | 84.91 ± 2.17 % | 88.45 ± 3.04 % |
+    | frozen         | 65.03 ± 4.39 % | 75.43 ± 0.99 % |
+    | fine-tuned     | 85.23 ± 3.13 % | 92.31 ± 1.55 % |
+    | unfrozen       | 84.41 ± 3.61 % | 92.03 ± 1.63 % |
+    | discriminative | 83.70 ± 3.54 % | 92.29 ± 1.30 % |
+
+The old trunk helps to tell odd digits, by four points, and not to tell the new digits
+apart; one that may not move is worse than none. Between the ways in which it may move,
+three seeds show no difference.
 """
 
 import argparse
