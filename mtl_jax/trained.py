@@ -27,6 +27,30 @@ class LoadedRun(NamedTuple):
     example: PyTree  # shapes [1, ...] of the inputs it was trained on
 
 
+class Read(NamedTuple):
+    """What a work dir says of its run, the trained state apart."""
+
+    config: settings.Config
+    parts: build.Parts
+    example: PyTree  # shapes [1, ...] of the inputs it was trained on
+    facts: dict[str, Any]  # of the data
+
+
+def read_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Read:
+    """The settings of a work dir, and what they make; no checkpoint is needed.
+
+    Raises:
+        FileNotFoundError: no work dir.
+        ValueError: a damaged record.
+    """
+    record = files.read_record(workdir)
+    config = settings.from_plain(settings.Config, record["config"])
+    config = settings.override(config, overrides)
+    facts = files.facts(record.get("facts", {}))
+    parts = build.build(config, facts)
+    return Read(config, parts, files.example(record["inputs"]), facts)
+
+
 def load_run(
     workdir: str | Path, which: str = "latest", *, overrides: Sequence[str] = ()
 ) -> LoadedRun:
@@ -44,11 +68,7 @@ def load_run(
         FileNotFoundError: no work dir, or no checkpoint in it.
         ValueError: a damaged record or checkpoint.
     """
-    record = files.read_record(workdir)
-    config = settings.from_plain(settings.Config, record["config"])
-    config = settings.override(config, overrides)
-    parts = build.build(config, files.facts(record.get("facts", {})))
-    example = files.example(record["inputs"])
+    config, parts, example, _ = read_run(workdir, overrides)
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(
         lambda x: states.initial(
@@ -123,7 +143,7 @@ def predict_run(
     if isinstance(inputs, str):
         inputs = build.build_data(run.config).split(inputs).inputs
     else:
-        _check_inputs(inputs, run.example)
+        check_inputs(inputs, run.example)
     known = {task.name: task for task in run.parts.tasks}
     for name in task_names or ():
         if name not in known:
@@ -139,7 +159,7 @@ def predict_run(
     return result
 
 
-def _check_inputs(inputs: Any, example: PyTree) -> None:
+def check_inputs(inputs: Any, example: PyTree) -> None:
     """Raise `ValueError` for inputs that are not like those of the training."""
     if isinstance(example, dict):
         names = sorted(inputs) if isinstance(inputs, dict) else ["inputs"]

@@ -48,12 +48,19 @@ BELOW = {
     "build_model": "typing errors config models tasks",
     "build": (
         "typing errors config data losses metrics models tasks weighting build_model"
+        " parts"
     ),
+    "parts": "typing errors stacked",
+    "transfer": "typing errors config models stacked trained",
+    "study": "config report run",
+    "distil": "errors config data report tasks train trained",
     "run": "typing errors config data build checkpoint report train tasks parallel"
-    " weighting",
+    " weighting distil transfer models",
     "trained": "typing errors config data build checkpoint train",
+    "deploy": "typing errors stacked models tasks train",
+    "exported": "build deploy train trained",
     "cli": "_version typing errors config data weighting report train run trained"
-    " compilation_cache",
+    " compilation_cache deploy exported",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
 }
