@@ -100,7 +100,7 @@ def _answers(
     for name in names:
         if name not in theirs:
             raise unknown_name(f"task of the teacher {config.teacher}", name, theirs)
-    names = names or [name for name in own if name in theirs]
+    names = names or [n for n in own if n in theirs and own[n].pretext is None]
     if not names:
         raise ValueError(
             f"the teacher {config.teacher} has the tasks {', '.join(theirs)}, and this "

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl_jax import losses, tasks
+from mtl_jax import losses, pretexts, tasks
 from mtl_jax.engine import Encoded, SplitLosses, StackedLosses, TaskLosses
 from mtl_jax.models.base import Model, StackedHeads
 from mtl_jax.models.penalised import apart
@@ -24,8 +24,8 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
         task_list: the tasks; their order is the order of the loss vector `[T]`.
 
     Returns:
-        A `SplitLosses` where the model has a representation, else a function; to be
-        called with `batch` and the keywords of `make_train_step`.
+        A `SplitLosses` where the model has a representation that all tasks read, else a
+        function; to be called with `batch` and the keywords of `make_train_step`.
 
     Raises:
         ValueError: when called: a task without outputs or labels, or a head whose
@@ -34,7 +34,8 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
     tasks.check_names(task_list)
     names = [t.name for t in task_list]
 
-    if model.encode is None or model.decode is None:
+    viewed = pretexts.have_views(task_list)
+    if viewed or model.encode is None or model.decode is None:
 
         def whole(
             shared: PyTree,
@@ -45,18 +46,21 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
             collections: PyTree,
             axis_name: str | None,
         ) -> TaskLosses:
-            outputs, changed = model.apply(
-                shared,
-                specific,
-                collections,
-                batch["inputs"],
-                train=True,
-                key=key,
-                axis_name=axis_name,
-            )
+            how: Any = {"train": True, "key": key, "axis_name": axis_name}
+            if viewed:
+                variables = shared, specific, collections
+                outputs, changed, batch = pretexts.outputs(
+                    model, task_list, variables, batch, **how
+                )
+            else:
+                _, batch = pretexts.look(task_list, batch, key)
+                outputs, changed = model.apply(
+                    shared, specific, collections, batch["inputs"], **how
+                )
             return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
-        whole.no_representation = model.no_representation  # type: ignore[attr-defined]
+        reason = pretexts.NO_REPRESENTATION if viewed else model.no_representation
+        whole.no_representation = reason  # type: ignore[attr-defined]
         return whole
 
     def encode(
@@ -95,6 +99,7 @@ def make_losses(model: Model, task_list: Sequence[tasks.Task]) -> Any:
             key=key,
             axis_name=axis_name,
         )
+        _, batch = pretexts.look(task_list, batch, key)
         return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
     stacked = None if model.stacked is None else _stacked(model.stacked, task_list)
@@ -113,6 +118,7 @@ def _stacked(heads: StackedHeads, task_list: Sequence[tasks.Task]) -> StackedLos
         outputs, changed = heads.apply(
             specific, collections, representation, train=True, **keywords
         )
+        _, batch = pretexts.look(task_list, batch, keywords.get("key"))
         return task_losses(task_list, outputs, batch)._replace(collections=changed)
 
     def pull(
@@ -120,6 +126,7 @@ def _stacked(heads: StackedHeads, task_list: Sequence[tasks.Task]) -> StackedLos
     ) -> tuple[TaskLosses, Any]:
         given = specific, keywords.pop("collections"), representation
         outputs, changed = heads.apply(*given, train=True, **keywords)
+        _, batch = pretexts.look(task_list, batch, keywords.get("key"))
 
         def sums(outputs: PyTree) -> tuple[Array, TaskLosses]:
             out = task_losses(task_list, outputs, batch)

@@ -40,10 +40,11 @@ BELOW = {
     "diagnostics": "typing errors",
     "compilation_cache": "",
     "research": "typing errors weighting",
-    "objective": "typing errors stacked engine losses tasks together models",
+    "objective": "typing errors stacked engine losses tasks together models pretexts",
+    "pretexts": "typing stacked tasks models",
     "train": (
         "typing errors tree weighting engine losses metrics tasks models data "
-        "parallel checkpoint diagnostics objective stacked together"
+        "parallel checkpoint diagnostics objective stacked together pretexts"
     ),
     "build_model": "typing errors config models tasks",
     "build": (

@@ -1,15 +1,24 @@
 """Tasks: a name, a loss, metrics, and what the labels must look like.
 
-`classification` and so on make the tasks of each kind; `KINDS` has them by name.
+`classification` and so on make the tasks of each kind; `KINDS` has them by name, and
+`PRETEXTS` those that need no labels.
 """
 
 from collections.abc import Callable
 
+from mtl_jax.tasks.contrastive import contrastive as contrastive
 from mtl_jax.tasks.dense import depth as depth
 from mtl_jax.tasks.dense import normals as normals
 from mtl_jax.tasks.dense import segmentation as segmentation
 from mtl_jax.tasks.dense import tokens as tokens
 from mtl_jax.tasks.distillation import Distillation as Distillation
+from mtl_jax.tasks.masked_tokens import masked_tokens as masked_tokens
+from mtl_jax.tasks.pretext import Examples as Examples
+from mtl_jax.tasks.pretext import Pretext as Pretext
+from mtl_jax.tasks.reconstruction import autoencoding as autoencoding
+from mtl_jax.tasks.reconstruction import denoising as denoising
+from mtl_jax.tasks.reconstruction import masked as masked
+from mtl_jax.tasks.rotation import rotation as rotation
 from mtl_jax.tasks.single import binary as binary
 from mtl_jax.tasks.single import classification as classification
 from mtl_jax.tasks.single import count as count
@@ -34,3 +43,13 @@ KINDS: dict[str, Callable[..., Task]] = {
     "depth": depth,
     "normals": normals,
 }
+
+PRETEXTS: dict[str, Callable[..., Task]] = {
+    "autoencoding": autoencoding,
+    "denoising": denoising,
+    "masked": masked,
+    "masked_tokens": masked_tokens,
+    "rotation": rotation,
+    "contrastive": contrastive,
+}
+"""Kinds of self-supervised tasks."""

@@ -10,6 +10,7 @@ from mtl_jax.errors import unknown_name
 from mtl_jax.losses import Loss
 from mtl_jax.metrics import Metric
 from mtl_jax.tasks.distillation import Distillation
+from mtl_jax.tasks.pretext import Pretext
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Task:
             `(value - mean) / deviation`. The loss is of those; metrics and predictions
             are of the values.
         distillation: what the task learns from the outputs of another model.
+        pretext: how a self-supervised task makes its labels of the inputs.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Task:
     num_outputs: int | None = None
     units: tuple[float, float] | None = None
     distillation: Distillation | None = None
+    pretext: Pretext | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -75,7 +78,9 @@ class Task:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """All that the task reads of the labels in training."""
+        """All that the task reads of the labels in the data, in training."""
+        if self.pretext is not None:
+            return ()
         more = () if self.distillation is None else (self.distillation.label,)
         return (self.label_name, *more)
 
@@ -125,6 +130,8 @@ def check_labels(
             shape or range.
     """
     for task in tasks:
+        if task.pretext is not None:
+            continue  # it makes its own
         name = task.label_name
         if name not in labels:
             found = unknown_name("label", name, labels)

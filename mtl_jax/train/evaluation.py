@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mtl_jax import data, metrics, objective, stacked, tasks, together
+from mtl_jax import data, metrics, objective, pretexts, stacked, tasks, together
 from mtl_jax import parallel as data_parallel
 from mtl_jax.models.base import Model
 from mtl_jax.stacked import Stacked
@@ -34,7 +34,8 @@ def make_evaluation(
     Returns:
         `(state, source, batch_size) -> {"task/loss": …, "task/metric": …}`. The loss is
         the mean over the labelled examples, without the weight of the task. Metrics of
-        a task with `units` are of the values before they were standardised.
+        a task with `units` are of the values before they were standardised. What
+        self-supervised tasks draw is the same in every evaluation.
 
     Raises:
         ValueError: when called: outputs or labels that do not fit a loss.
@@ -44,7 +45,11 @@ def make_evaluation(
     def one_batch(
         state: tuple[PyTree, PyTree, PyTree], batch: Batch
     ) -> dict[str, PyTree]:
-        found = outputs(model, state, batch["inputs"])
+        found: Mapping[str, Any]
+        if pretexts.any_of(task_list):
+            found, _, batch = pretexts.outputs(model, task_list, state, batch)
+        else:
+            found = outputs(model, state, batch["inputs"])
         groups = together.groups(task_list, found, batch)
         out = objective.losses_of(groups)
         return {
@@ -207,7 +212,8 @@ def decide(task: tasks.Task, outputs: Any, xp: Any = np) -> dict[str, Any]:
             bits then.
 
     Returns:
-        `prediction`: classes, 0 or 1, levels, rates, unit vectors, or values; and
+        `prediction`: classes, 0 or 1, levels, rates, unit vectors, projections, or
+        values; and
         `probability` where the loss is a cross-entropy of classes.
 
     Example:
@@ -217,6 +223,8 @@ def decide(task: tasks.Task, outputs: Any, xp: Any = np) -> dict[str, Any]:
     """
     integer, wide = (np.int64, np.float64) if xp is np else (np.int32, np.float32)
     outputs = xp.asarray(outputs, np.float32)
+    if task.pretext is not None and task.pretext.width is not None:
+        return {"prediction": outputs}  # the loss is of other numbers
     if task.loss.name == "softmax_cross_entropy":
         shifted = xp.exp(outputs - outputs.max(-1, keepdims=True))
         probability = shifted / shifted.sum(-1, keepdims=True)
