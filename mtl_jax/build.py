@@ -255,9 +255,12 @@ def build_data(config: settings.Config) -> data.Dataset:
     def with_made(source: data.ArraySource | None) -> data.ArraySource | None:
         return None if source is None else _with_labels(source, made)
 
+    train = _with_labels(loaded.train, made)
+    if config.data.temperature != 1:
+        train = dataclasses.replace(train, temperature=config.data.temperature)
     return data.Dataset(
         loaded.name,
-        _with_labels(loaded.train, made),
+        train,
         with_made(loaded.validation),
         with_made(loaded.test),
         loaded.facts,

@@ -1,6 +1,6 @@
 """Using a trained run: its state, its scores, its predictions. Nothing is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ class LoadedRun(NamedTuple):
     state: train.TrainState
     step: int
     example: PyTree  # shapes [1, ...] of the inputs it was trained on
+    facts: Mapping[str, Any]  # what the data said of themselves
 
 
 def load_run(
@@ -47,7 +48,8 @@ def load_run(
     record = files.read_record(workdir)
     config = settings.from_plain(settings.Config, record["config"])
     config = settings.override(config, overrides)
-    parts = build.build(config, files.facts(record.get("facts", {})))
+    facts = files.facts(record.get("facts", {}))
+    parts = build.build(config, facts)
     example = files.example(record["inputs"])
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(
@@ -73,7 +75,7 @@ def load_run(
             found = checkpoints.restore(like)
             assert found is not None
             restored = found
-    return LoadedRun(config, parts, restored.state, restored.step, example)
+    return LoadedRun(config, parts, restored.state, restored.step, example, facts)
 
 
 def evaluate_run(
@@ -84,7 +86,11 @@ def evaluate_run(
     overrides: Sequence[str] = (),
 ) -> dict[str, float]:
     """The metrics of a trained run on a split, `{"task/metric": value}`."""
-    run = load_run(workdir, which, overrides=overrides)
+    return evaluate_loaded(load_run(workdir, which, overrides=overrides), split)
+
+
+def evaluate_loaded(run: LoadedRun, split: str = "test") -> dict[str, float]:
+    """The metrics of a run in memory on a split of its data."""
     source = build.build_data(run.config).split(split)
     evaluate = train.make_evaluation(
         run.parts.model, run.parts.tasks, parallel=run.config.train.parallel

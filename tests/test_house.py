@@ -52,6 +52,7 @@ BELOW = {
     "run": "typing errors config data build checkpoint report train tasks parallel"
     " weighting",
     "trained": "typing errors config data build checkpoint train",
+    "averaged": "typing errors stacked config build train trained",
     "cli": "_version typing errors config data weighting report train run trained"
     " compilation_cache",
     "__main__": "cli",

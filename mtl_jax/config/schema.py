@@ -28,6 +28,8 @@ class DataConfig:
     """The feature that the model reads."""
     validation_fraction: float = 0.0
     """Share of the training split that is held out where there is no validation."""
+    temperature: float = 1.0
+    """Of the policy "sampled", where every task has its own examples."""
     feed: Literal["auto", "device", "host"] = "auto"
     """Where batches are made: on the devices, on which the training set lies then, or
     on the host, which sends them ahead."""

@@ -38,7 +38,9 @@ class ArraySource:
             has a part of (the own examples of each task); `()`: one block. See
             `data.per_task`.
         policy: how an epoch goes through blocks of different lengths; see
-            `data.GroupedBatches`.
+            `data.GroupedBatches` and, for batches of one block each,
+            `data.AlternatingBatches`.
+        temperature: of the policy "sampled".
 
     Raises:
         ValueError: no examples, unequal lengths, non-finite values, a mask of
@@ -58,6 +60,7 @@ class ArraySource:
     masks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     groups: tuple[int, ...] = ()
     policy: str = "max"
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         labels = {name: as_array(value) for name, value in self.labels.items()}

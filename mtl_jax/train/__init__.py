@@ -1,5 +1,6 @@
 """Training: the state, the step, evaluation and the loop."""
 
+from mtl_jax.train.averaging import average as average
 from mtl_jax.train.bilevel_step import make_bilevel_step as make_bilevel_step
 from mtl_jax.train.compiled import StepOutput as StepOutput
 from mtl_jax.train.evaluation import decide as decide

@@ -12,7 +12,7 @@ from mtl_jax import build, config, data, objective, train
 from mtl_jax.data import recipes
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-NAMES = ("sentiment", "ewt", "words_and_documents", "conll")
+NAMES = ("sentiment", "alternating_domains", "ewt", "words_and_documents", "conll")
 
 
 @pytest.fixture(scope="module")
