@@ -30,8 +30,8 @@ def get_config() -> Config:
         ),
         model=ModelConfig(trunk="mlp", trunk_args={"features": (64, 32)}),
         method=MethodConfig(
-            "alternate", wrap=({"name": "switch", "then": "equal", "after": 5},)
+            "alternate", wrap=({"name": "switch", "then": "equal", "after": 3},)
         ),
-        optimizer=OptimizerConfig("adam", 1e-3),
-        train=TrainConfig(epochs=10, batch_size=128, best="mean_loss"),
+        optimizer=OptimizerConfig("adam", 2e-3),
+        train=TrainConfig(epochs=6, batch_size=256, best="mean_loss"),
     )

@@ -3,18 +3,19 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mtl_jax import build_balance, data, losses, metrics, models, tasks, weighting
 from mtl_jax import config as settings
-from mtl_jax import data, losses, metrics, models, tasks, weighting
 from mtl_jax.build_model import build_model as build_model
 from mtl_jax.build_model import typed
 from mtl_jax.errors import unknown_name
+from mtl_jax.models import augmentations
 
 
 class Parts(NamedTuple):
@@ -43,7 +44,56 @@ def build(config: settings.Config, facts: Mapping[str, Any] | None = None) -> Pa
     tasks.check_names(task_list)
     per_token = {t.name for t in configs if t.kind == "tokens"}
     model = build_model(config.model, task_list, facts.get("model", {}), per_token)
+    model = models.augmented(model, build_augmentations(config.data.augment, configs))
+    count = config.model.heads_per_task
+    if count > 1:
+        task_list = tuple(_with_members(task, count) for task in task_list)
     return Parts(task_list, model, build_method(config.method))
+
+
+def build_augmentations(
+    given: Sequence[Any], task_list: Sequence[settings.TaskConfig] = ()
+) -> tuple[augmentations.Augmentation, ...]:
+    """What is done to the inputs of training.
+
+    Args:
+        given: names, or mappings of "name" and arguments.
+        task_list: of the run.
+
+    Raises:
+        ValueError: an augmentation or argument that there is not, or one that moves
+            pixels where labels belong to them.
+    """
+    made = []
+    for one in given:
+        named = {"name": one} if isinstance(one, str) else one
+        if not isinstance(named, dict) or "name" not in named:
+            raise ValueError(
+                f"data.augment has {one!r}; give the name of an augmentation, or a "
+                "mapping of 'name' and its arguments, e.g. {'name': 'shift', 'pixels': "
+                "2}"
+            )
+        dense = [t.name for t in task_list if t.kind in _DENSE]
+        if dense and named["name"] not in augmentations.KEEP_PLACES:
+            raise ValueError(
+                f"the augmentation {named['name']!r} moves pixels, and the labels of "
+                f"{', '.join(dense)} would stay where they are. Use "
+                f"{', '.join(augmentations.KEEP_PLACES)}"
+            )
+        made.append(augmentations.make(**named))
+    return tuple(made)
+
+
+_DENSE = ("segmentation", "depth", "normals")
+"""Kinds whose labels have the pixels of the inputs."""
+
+
+def _with_members(task: tasks.Task, count: int) -> tasks.Task:
+    """The task of a head that has the outputs of several in training."""
+    width = task.num_outputs or 1
+    loss = losses.of_members(task.loss, count, width)
+    # The width is another one in training; the loss knows both.
+    return dataclasses.replace(task, loss=loss, num_outputs=None)
 
 
 def build_method(config: settings.MethodConfig) -> weighting.AnyMethod:
@@ -115,8 +165,9 @@ def build_task(
         usual = tasks.KINDS[config.kind](*_outputs(config, facts)).loss.name
         name = config.loss or usual
         own = _LOSS_ARGS.get(config.kind, {}) if name == usual else {}
+        given = build_balance.with_weights(config, facts)
         try:
-            fields["loss"] = losses.make(name, **{**own, **config.loss_args})
+            fields["loss"] = losses.make(name, **{**own, **given})
         except TypeError as error:
             raise ValueError(
                 f"the loss {name!r} of task {config.name!r} does not take loss_args "
@@ -255,16 +306,43 @@ def build_data(config: settings.Config) -> data.Dataset:
     def with_made(source: data.ArraySource | None) -> data.ArraySource | None:
         return None if source is None else _with_labels(source, made)
 
-    train = _with_labels(loaded.train, made)
-    if config.data.temperature != 1:
-        train = dataclasses.replace(train, temperature=config.data.temperature)
+    train = _with_labels(_fewer(loaded.train, config.data), made)
+    train = _ordered(train, config.data)
     return data.Dataset(
         loaded.name,
         train,
         with_made(loaded.validation),
         with_made(loaded.test),
-        loaded.facts,
+        build_balance.with_counts(config.tasks, train, loaded.facts),
     )
+
+
+def _fewer(source: data.ArraySource, config: settings.DataConfig) -> data.ArraySource:
+    """The training split, or a part of it."""
+    count = config.train_examples
+    if count is None:
+        return source
+    if count > len(source):
+        raise ValueError(
+            f"data.train_examples is {count}; {config.name} has {len(source)} training "
+            "examples. Give no more, or leave it out"
+        )
+    return source.select(np.random.default_rng(count).permutation(len(source))[:count])
+
+
+def _ordered(source: data.ArraySource, config: settings.DataConfig) -> data.ArraySource:
+    """The training split, with what the settings say of how often examples come."""
+    if config.temperature != 1:
+        source = dataclasses.replace(source, temperature=config.temperature)
+    if config.balance is not None:
+        shares = config.balance_shares
+        draws = data.balancing_draws(source, config.balance, shares)
+        return dataclasses.replace(source, draws=draws)
+    if config.balance_shares:
+        raise ValueError(
+            "data.balance_shares are of the classes of a label: name it in data.balance"
+        )
+    return source
 
 
 def _load(config: settings.DataConfig) -> data.Dataset:

@@ -101,14 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     _set_option(sub)
 
     sub = command("evaluate", _evaluate, "measure a trained run on a split")
-    sub.add_argument("workdir")
+    sub.add_argument("workdir", nargs="+", help="of several runs: their ensemble")
     sub.add_argument("--split", default="test", help="default: test")
     _checkpoint_option(sub)
     sub.add_argument("--json", action="store_true", help="print one JSON object")
     _set_option(sub)
 
     sub = command("predict", _predict, "write what a trained run says of inputs")
-    sub.add_argument("workdir")
+    sub.add_argument("workdir", nargs="+", help="of several runs: their ensemble")
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--split", help="predict a split of the run's data")
     source.add_argument(
@@ -117,6 +117,20 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--output", required=True, help="the .npz file to write")
     sub.add_argument("--tasks", nargs="+", help="these alone (default: all)")
     _checkpoint_option(sub)
+    _set_option(sub)
+
+    sub = command("tune", _tune, "choose task weights by k-fold cross-validation")
+    sub.add_argument("config", help="a Python config file")
+    sub.add_argument("--method", help="weighting method")
+    sub.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="W,W,…",
+        help="vectors of task weights, e.g. 1,1 1,0.3 (default: 0.3, 1 and 3 of each "
+        "task but the first)",
+    )
+    sub.add_argument("--folds", type=int, default=5, help="default: 5")
+    sub.add_argument("--metric", help="e.g. digit/accuracy (default: mean_loss)")
     _set_option(sub)
 
     sub = command("methods", _methods, "list the weighting methods, or explain one")
@@ -201,10 +215,12 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mtl_jax import trained
+    from mtl_jax import ensembles, trained
 
-    scores = trained.evaluate_run(
-        options.workdir,
+    several = len(options.workdir) > 1
+    evaluate: Any = ensembles.evaluate_runs if several else trained.evaluate_run
+    scores = evaluate(
+        options.workdir if several else options.workdir[0],
         options.split,
         which=options.checkpoint,
         overrides=options.settings,
@@ -223,13 +239,15 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from mtl_jax import trained
+    from mtl_jax import ensembles, trained
 
     inputs: Any = options.split
     if options.input is not None:
         inputs = _read_inputs(Path(options.input))
-    predictions = trained.predict_run(
-        options.workdir,
+    several = len(options.workdir) > 1
+    predict: Any = ensembles.predict_runs if several else trained.predict_run
+    predictions = predict(
+        options.workdir if several else options.workdir[0],
         inputs,
         which=options.checkpoint,
         task_names=options.tasks,
@@ -239,7 +257,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     # An open file: to a path without .npz, numpy would append it.
     with atomic.replacing(options.output) as path, path.open("wb") as file:
-        np.savez(file, **predictions)  # type: ignore[arg-type]
+        np.savez(file, **predictions)
     count = len(next(iter(predictions.values())))
     print(f"{count} predictions in {options.output}: {', '.join(predictions)}")
     return 0
@@ -265,6 +283,36 @@ def _read_inputs(path: Path) -> Any:
             "numpy.savez('inputs.npz', inputs=array)"
         ) from error
     raise ValueError(f"{path} has no arrays; write one or more by name")
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from mtl_jax import compilation_cache, tuning
+
+    resolved = _resolve(options)
+    vectors = None
+    if options.weights is not None:
+        try:
+            vectors = [[float(w) for w in v.split(",")] for v in options.weights]
+        except ValueError as error:
+            raise ValueError(
+                f"--weights {' '.join(options.weights)}: {error}. Give vectors of "
+                "numbers with commas between, as in --weights 1,1 1,0.3"
+            ) from error
+    shown = options.log_level in ("debug", "info") or (
+        options.log_level is None and sys.stderr.isatty()
+    )
+    with compilation_cache.kept(resolved.train.compilation_cache):
+        found = tuning.cross_validate(
+            resolved,
+            vectors,
+            folds=options.folds,
+            metric=options.metric,
+            on_run=(lambda line: print(line, file=sys.stderr)) if shown else None,
+        )
+    print(found)
+    texts = [f"tasks.{name}.weight={w:g}" for name, w in found.best.weights.items()]
+    print(f"\nmtl-jax train {options.config} --set {' '.join(texts)}")
+    return 0
 
 
 def _methods(options: argparse.Namespace) -> int:

@@ -129,7 +129,7 @@ def predict_run(
     if isinstance(inputs, str):
         inputs = build.build_data(run.config).split(inputs).inputs
     else:
-        _check_inputs(inputs, run.example)
+        check_inputs(inputs, run.example)
     known = {task.name: task for task in run.parts.tasks}
     for name in task_names or ():
         if name not in known:
@@ -145,7 +145,7 @@ def predict_run(
     return result
 
 
-def _check_inputs(inputs: Any, example: PyTree) -> None:
+def check_inputs(inputs: Any, example: PyTree) -> None:
     """Raise `ValueError` for inputs that are not like those of the training."""
     if isinstance(example, dict):
         names = sorted(inputs) if isinstance(inputs, dict) else ["inputs"]

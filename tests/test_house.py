@@ -45,16 +45,22 @@ BELOW = {
         "typing errors tree weighting engine losses metrics tasks models data "
         "parallel checkpoint diagnostics objective stacked together"
     ),
-    "build_model": "typing errors config models tasks",
+    "build_model": "typing errors config losses models tasks",
+    "build_balance": "typing errors config data",
     "build": (
-        "typing errors config data losses metrics models tasks weighting build_model"
+        "typing errors config data losses metrics models tasks weighting build_model "
+        "build_balance"
     ),
     "run": "typing errors config data build checkpoint report train tasks parallel"
-    " weighting",
+    " weighting build_balance",
     "trained": "typing errors config data build checkpoint train",
+    "ensembles": (
+        "typing errors config data losses metrics tasks together build train trained"
+    ),
+    "tuning": "typing errors config data weighting build train",
     "averaged": "typing errors stacked config build train trained",
     "cli": "_version typing errors config data weighting report train run trained"
-    " compilation_cache",
+    " compilation_cache ensembles tuning",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
 }

@@ -9,7 +9,11 @@ from mtl_jax.data.arrays import from_arrays as from_arrays
 from mtl_jax.data.arrays import from_splits as from_splits
 from mtl_jax.data.batches import Batches as Batches
 from mtl_jax.data.batches import evaluation_batches as evaluation_batches
+from mtl_jax.data.class_counts import balanced_weights as balanced_weights
+from mtl_jax.data.class_counts import balancing_draws as balancing_draws
+from mtl_jax.data.class_counts import class_counts as class_counts
 from mtl_jax.data.columns import read_columns as read_columns
+from mtl_jax.data.drawn_batches import DrawnBatches as DrawnBatches
 from mtl_jax.data.grain import GrainBatches as GrainBatches
 from mtl_jax.data.grouped_batches import GroupedBatches as GroupedBatches
 from mtl_jax.data.orders import Order as Order

@@ -7,9 +7,10 @@ from mtl_jax.data import alternating_batches, grouped_batches
 from mtl_jax.data import source as source_lib
 from mtl_jax.data.alternating_batches import AlternatingBatches
 from mtl_jax.data.batches import Batches
+from mtl_jax.data.drawn_batches import DrawnBatches
 from mtl_jax.data.grouped_batches import GroupedBatches
 
-Order: TypeAlias = Batches | GroupedBatches | AlternatingBatches
+Order: TypeAlias = Batches | DrawnBatches | GroupedBatches | AlternatingBatches
 
 POLICIES = (*grouped_batches.POLICIES, *alternating_batches.ALTERNATING)
 """How an epoch goes through the groups of a split."""
@@ -18,8 +19,8 @@ POLICIES = (*grouped_batches.POLICIES, *alternating_batches.ALTERNATING)
 def order(source: source_lib.Source, batch_size: int, *, seed: int) -> Order:
     """The order of a split.
 
-    `Batches`, or for a split with groups `GroupedBatches` or `AlternatingBatches`, by
-    its policy.
+    `Batches`; for a split with draws, `DrawnBatches`; for one with groups,
+    `GroupedBatches` or `AlternatingBatches`, by its policy.
 
     Raises:
         ValueError: an unknown policy, or a batch size that does not fit.
@@ -31,6 +32,9 @@ def order(source: source_lib.Source, batch_size: int, *, seed: int) -> Order:
         'Batches'
     """
     groups = getattr(source, "groups", ())
+    draws = getattr(source, "draws", None)
+    if draws is not None:
+        return DrawnBatches(draws, batch_size, seed=seed)
     if not groups:
         return Batches(len(source), batch_size, seed=seed)
     policy, temperature = source.policy, source.temperature  # type: ignore[attr-defined]
