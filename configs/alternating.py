@@ -6,8 +6,8 @@ Commands:
     mtl-jax train configs/alternating.py
 
 Three epochs of one task a step, then three of their sum. Measured on a core of an AMD
-EPYC: 6 s. Test split, accuracy of digit, mass and slant in %, mean ± sample standard
-deviation over seeds 0, 1, 2; every row six epochs:
+EPYC beside other work: 20 s. Test split, accuracy of digit, mass and slant in %, mean ±
+sample standard deviation over seeds 0, 1, 2; every row six epochs:
 
     this                                   93.62 ± 0.38  85.15 ± 0.78  82.76 ± 0.70
     joint: --method equal                  93.98 ± 0.28  85.58 ± 0.47  83.92 ± 0.23

@@ -24,7 +24,7 @@ def get_config() -> Config:
         data=DataConfig(
             name="digits",
             train_examples=200,
-            augment=({"name": "shift", "pixels": 1},),
+            augment=({"name": "crop", "least": 0.8},),
         ),
         tasks=(
             TaskConfig("digit", "classification", label="label", num_outputs=10),
