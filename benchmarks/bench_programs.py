@@ -27,6 +27,9 @@ class Program(NamedTuple):
         methods: beside its own.
         variants: by name, further settings for the same data.
         architectures: beside its own, each with as many parameters.
+        metrics: those in the table; default: the first of each task, and of dense
+            predictions all.
+        alone: tasks that are trained alone as well, and are in the table; default: all.
     """
 
     config: str
@@ -35,6 +38,8 @@ class Program(NamedTuple):
     methods: Sequence[str] = METHODS
     variants: Mapping[str, Sequence[str]] = MappingProxyType({})
     architectures: Sequence[str] = ()
+    metrics: Sequence[str] = ()
+    alone: Sequence[str] = ()
 
     def load(self) -> config.Config:
         """The settings."""
@@ -74,7 +79,11 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     """
     paths = [p for p in sorted(CONFIGS.glob("*.py")) if p.stem not in WITHOUT]
     found = {p.stem: Program(p.stem) for p in paths if "get_config" in p.read_text()}
-    found |= {name: Program(name, methods=("uw",)) for name in LONG}
+    found |= {name: Program(name, methods=()) for name in LONG}
+    found["words_and_documents"] = Program(
+        "words_and_documents", methods=(), alone=("ner", "amazon", "imdb", "yelp")
+    )
+    found["many_tasks"] = Program("many_tasks", alone=[f"task_{t}" for t in range(12)])
     weights = (0.1, 1.0)
     found["mnist_auxiliary"] = Program(
         "mnist_auxiliary",
@@ -87,13 +96,31 @@ def programs(files: Path | None = None) -> dict[str, Program]:
         found["sentiment"] = Program("sentiment", variants=glove)
         path = [f"data.path={files / 'wnut17'}"]
         found["conll"] = Program("conll", path, methods=("uw",))
-    return dict(sorted((found | _tables()).items()))
+    found = dict(sorted((found | _tables()).items()))
+    return {
+        name: program._replace(metrics=METRICS.get(program.config, ()))
+        for name, program in found.items()
+    }
 
 
 WITHOUT = ("table",)
 """Configs of data that the caller has."""
-LONG = ("ewt", "words_and_documents", "conll", "omniglot", "mnist_scenes")
-"""Those that are measured with one method more, not with all."""
+LONG = (
+    *("ewt", "words_and_documents", "conll", "omniglot"),
+    *("digit_and_writer", "stroke_mass", "mnist_scenes"),
+)
+"""Those that are measured with their own method alone."""
+
+
+_TAGS = ("token_accuracy", "span_f1", "accuracy")
+METRICS = {
+    **dict.fromkeys(("adult", "census_income", "click_conversion", "tox21"), ("auc",)),
+    **dict.fromkeys(("parkinsons", "parkinsons_subjects", "student"), ("rmse",)),
+    **dict.fromkeys(("mmoe_synthetic", "many_tasks"), ("rmse",)),
+    **dict.fromkeys(("ewt", "words_and_documents", "conll"), _TAGS),
+    "bike_sharing": ("count_mae", "count_rmsle"),
+}
+"""What the papers report, or what the classes ask for."""
 
 
 def matched(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import bench_programs
 import bench_record
 
 from mtl_jax import metrics
@@ -69,7 +70,10 @@ def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
     for row in own:
         for task, found in row["metrics"].items():
             directions[task] |= found
-    columns = _columns(own)
+    known = bench_programs.programs().get(program)
+    columns = _columns(own, known.metrics if known else ())
+    if known and known.alone:
+        columns = [c for c in columns if c.partition("/")[0] in known.alone]
     methods = sorted({row["method"]: None for row in own}, key=lambda m: m != ALONE)
     lines = [
         f"\n## {program}\n",
@@ -148,14 +152,15 @@ def _seconds(rows: Sequence[dict[str, Any]], method: str) -> str:
     return f"{sum(spent) / runs:.0f}"
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The metrics shown: of each task those that it is measured by, the first of the
-    usual ones, or all of dense predictions."""
+def _columns(rows: Sequence[dict[str, Any]], chosen: Sequence[str]) -> list[str]:
+    """Of each task the chosen metrics, else the first one, and all of dense
+    predictions."""
     found = []
     for row in rows:
         for task, names in row["metrics"].items():
             dense = any(name in DENSE for name in names)
-            for name in names if dense else list(names)[:1]:
+            shown = [name for name in names if name in chosen]
+            for name in shown or (names if dense else list(names)[:1]):
                 found += [k for k in row["test"] if k == f"{task}/{name}"]
     return list(dict.fromkeys(found))
 

@@ -55,6 +55,8 @@ def runs(
         what = {"program": name, "method": f"{own}, {architecture}"}
         yield what, other, dataset
     for task in task_list:
+        if program.alone and task.name not in program.alone:
+            continue
         what = {"program": name, "method": ALONE, "task": task.name}
         yield what, *alone(settings, dataset, task)
 

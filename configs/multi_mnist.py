@@ -8,7 +8,16 @@ Commands:
 The smallest benchmark of the field, by the recipe of Sener and Koltun (NeurIPS
 2018).
 
-Not measured yet; `python benchmarks/results.py --programs multi_mnist` does it.
+Measured on one core of an AMD EPYC: 44 s. Test split, last epoch, mean ± sample
+standard deviation over seeds 0, 1, 2, beside each task alone (the same network, as many
+steps); docs/results.md has other methods:
+
+| | joint | alone |
+|---|---|---|
+| left: accuracy | 0.967 ± 0.003 | 0.971 ± 0.001 |
+| right: accuracy | 0.951 ± 0.004 | 0.953 ± 0.000 |
+
+Joint training of this small network loses a little to two networks.
 """
 
 from mtl_jax.config import (

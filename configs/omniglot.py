@@ -5,7 +5,24 @@ Commands:
     mtl-jax data prepare omniglot_small --from DIR
     mtl-jax train configs/omniglot.py
 
-Not measured yet; `python benchmarks/results.py --programs omniglot` does it.
+Measured on one core of an AMD EPYC: 32 s. Test split, last epoch, mean ± sample
+standard deviation over seeds 0, 1, 2, beside each task alone (the same network, as many
+steps):
+
+| | joint | alone |
+|---|---|---|
+| balinese: accuracy | 0.609 ± 0.028 | 0.620 ± 0.034 |
+| early_aramaic: accuracy | 0.816 ± 0.031 | 0.808 ± 0.027 |
+| greek: accuracy | 0.914 ± 0.031 | 0.907 ± 0.024 |
+| katakana: accuracy | 0.778 ± 0.024 | 0.817 ± 0.016 |
+| korean: accuracy | 0.807 ± 0.035 | 0.832 ± 0.012 |
+| latin: accuracy | 0.872 ± 0.011 | 0.872 ± 0.017 |
+| sanskrit: accuracy | 0.601 ± 0.034 | 0.632 ± 0.018 |
+| tagalog: accuracy | 0.824 ± 0.017 | 0.824 ± 0.026 |
+| mean of 8 tasks: accuracy | 0.777 ± 0.016 | 0.789 ± 0.005 |
+
+By drawer: nobody is in two splits. The nearest neighbour among the pixels of the
+training drawings has .22 to .48.
 """
 
 from mtl_jax.config import (

@@ -5,7 +5,19 @@ Commands:
     mtl-jax data prepare uci_sentiment --from DIR
     mtl-jax train configs/sentiment.py
 
-Not measured yet; `python benchmarks/results.py --programs sentiment` does it.
+Measured on one core of an AMD EPYC: 2 s. Test split, last epoch, mean ± sample standard
+deviation over seeds 0, 1, 2, beside each task alone (the same network, as many steps);
+docs/results.md has other methods:
+
+| | joint | alone |
+|---|---|---|
+| amazon: accuracy | 0.822 ± 0.006 | 0.812 ± 0.008 |
+| imdb: accuracy | 0.787 ± 0.003 | 0.775 ± 0.009 |
+| yelp: accuracy | 0.837 ± 0.003 | 0.853 ± 0.008 |
+| mean of 3 tasks: accuracy | 0.815 ± 0.003 | 0.813 ± 0.007 |
+
+Two of three gain, yelp loses; vectors of GloVe's format (`data.args.vectors`) give
+0.813 in the mean, which is nothing more than random ones, trained along, give here.
 """
 
 from mtl_jax.config import (

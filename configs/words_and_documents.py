@@ -6,7 +6,22 @@ Commands:
     mtl-jax data prepare uci_sentiment --from DIR
     mtl-jax train configs/words_and_documents.py
 
-Not measured yet; `python benchmarks/results.py --programs words_and_documents` does it.
+Measured on one core of an AMD EPYC: 74 s. Test split, last epoch, mean ± sample
+standard deviation over seeds 0, 1, 2, beside each task alone (the same network, as many
+steps):
+
+| | joint | alone |
+|---|---|---|
+| ner: token_accuracy | 0.955 ± 0.001 | 0.958 ± 0.001 |
+| ner: span_f1 | 0.502 ± 0.013 | 0.554 ± 0.020 |
+| amazon: accuracy | 0.825 ± 0.022 | 0.740 ± 0.009 |
+| imdb: accuracy | 0.797 ± 0.020 | 0.743 ± 0.014 |
+| yelp: accuracy | 0.848 ± 0.014 | 0.797 ± 0.016 |
+| mean of 3 tasks: accuracy | 0.823 ± 0.010 | 0.760 ± 0.008 |
+
+Alone are measured entities and the three sites. A BiLSTM learns little of the sentences
+of one site; with the treebank beside them it learns 5 to 8 points more, and as much as
+a bag of words (`sentiment.py`). Entities lose, as in `ewt.py`.
 """
 
 from mtl_jax.config import (

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mtl_jax import build_balance, data, losses, metrics, models, tasks, weighting
+from mtl_jax import (
+    build_balance,
+    data,
+    losses,
+    metrics,
+    models,
+    parts,
+    tasks,
+    weighting,
+)
 from mtl_jax import config as settings
 from mtl_jax.build_model import build_model as build_model
 from mtl_jax.build_model import typed
@@ -227,13 +236,14 @@ def _outputs(config: settings.TaskConfig, facts: Mapping[str, Any]) -> tuple[Any
 
 
 def build_optimizer(
-    config: settings.OptimizerConfig, num_steps: int
+    config: settings.OptimizerConfig, num_steps: int, steps_per_epoch: int = 1
 ) -> optax.GradientTransformation:
-    """An optimizer of optax, with schedule and clipping.
+    """An optimizer of optax, with schedule, clipping and parts.
 
     Args:
         config: its settings.
         num_steps: steps of the whole run, for the schedule.
+        steps_per_epoch: for parts that begin to learn later.
 
     Raises:
         ValueError: an optimizer or argument that optax has not.
@@ -244,6 +254,25 @@ def build_optimizer(
     ):
         if value is not None and not value > 0:
             raise ValueError(f"optimizer.{name} is {value}; it must be positive")
+    clip = config.clip_norm and optax.clip_by_global_norm(config.clip_norm)
+    whole = _optimizer(config, num_steps, 1.0, 0)
+    if config.parts:
+        found = [
+            parts.Part(part.where, part.rate, part.from_epoch * steps_per_epoch)
+            for part in config.parts
+        ]
+        return parts.by_part(
+            lambda rate, start: _optimizer(config, num_steps, rate, start),
+            found,
+            before=clip or None,
+        )
+    return optax.chain(clip, whole) if clip else whole
+
+
+def _optimizer(
+    config: settings.OptimizerConfig, num_steps: int, factor: float, start: int
+) -> optax.GradientTransformation:
+    """The optimizer of the parameters that learn from step `start` on."""
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = optax.warmup_cosine_decay_schedule(
@@ -254,6 +283,11 @@ def build_optimizer(
         )
     elif config.warmup_steps:
         rate = optax.linear_schedule(0.0, rate, config.warmup_steps)
+    if callable(rate) and (factor, start) != (1.0, 0):
+        schedule = rate
+        rate = lambda count: factor * schedule(count + start)  # noqa: E731
+    elif factor != 1.0:
+        rate = factor * rate
     known = {
         name
         for name in dir(optax)
@@ -279,9 +313,7 @@ def build_optimizer(
             f"optax.{config.name} does not take these settings (learning_rate, args "
             f"{config.args}, schedule {config.schedule!r}): {error}"
         ) from error
-    if config.clip_norm is None:
-        return optimizer
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    return optimizer
 
 
 def _parameters(function: Any) -> list[str]:

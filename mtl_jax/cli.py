@@ -133,6 +133,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--metric", help="e.g. digit/accuracy (default: mean_loss)")
     _set_option(sub)
 
+    sub = command("export", _export, "write a trained predict for small devices")
+    sub.add_argument("workdir")
+    sub.add_argument("--output", required=True, help="the file to write")
+    sub.add_argument("--tasks", nargs="+", help="these alone (default: all)")
+    sub.add_argument("--weights", default="float32", help="float32, bfloat16 or int8")
+    sub.add_argument("--check", metavar="SPLIT", help="compare on a split of the data")
+    _checkpoint_option(sub)
+    _set_option(sub)
+
+    sub = command("report", _report, "parameters and FLOPs, shared and by task")
+    sub.add_argument("workdir")
+    _set_option(sub)
+
     sub = command("methods", _methods, "list the weighting methods, or explain one")
     sub.add_argument("name", nargs="?", help="print all there is to read of this one")
     sub.add_argument("--markdown", action="store_true", help="as a Markdown table")
@@ -260,6 +273,40 @@ def _predict(options: argparse.Namespace) -> int:
         np.savez(file, **predictions)
     count = len(next(iter(predictions.values())))
     print(f"{count} predictions in {options.output}: {', '.join(predictions)}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from mtl_jax import exported
+
+    names = [n for text in options.tasks or () for n in text.split(",") if n]
+    how: Any = {"which": options.checkpoint, "overrides": options.settings}
+    about = exported.export_run(
+        options.workdir,
+        options.output,
+        task_names=names or None,
+        weights=options.weights,
+        **how,
+    )
+    weights = about["weights"]
+    print(
+        f"{options.output}: {', '.join(about['tasks'])}; {weights['parameters']:,} "
+        f"parameters, {weights['bytes']:,} bytes as {weights['stored_as']}"
+    )
+    if weights["relative_error"]:
+        print(f"largest relative error of a kernel: {weights['relative_error']:.2%}")
+    if options.check:
+        found = exported.check(options.workdir, options.output, options.check, **how)
+        for name, (change, same) in found.items():
+            print(f"{name}: outputs off by {change:.2%}, {same:.2%} decided alike")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from mtl_jax import exported
+    from mtl_jax.deploy import cost
+
+    print(cost.table(exported.costs_of_run(options.workdir, options.settings)))
     return 0
 
 

@@ -12,7 +12,7 @@ from mtl_jax.engine import Encoded, SplitLosses, StackedLosses, TaskLosses
 from mtl_jax.models.base import Model, StackedHeads
 from mtl_jax.models.penalised import apart
 from mtl_jax.stacked import columns, in_order, rows, scale_rows
-from mtl_jax.together import Group, groups
+from mtl_jax.together import Group, groups, present
 from mtl_jax.typing import Array, Batch, PyTree
 
 
@@ -159,47 +159,82 @@ def task_losses(
         batch: with `labels`, and `masks` and `valid` where labels are missing.
 
     Returns:
-        The sums, penalties included and scaled by the weights of the tasks, and the
-        counts; both `[T]`.
+        The sums, penalties and the distances to teachers included and scaled by the
+        weights of the tasks, and the counts; both `[T]`.
 
     Raises:
         ValueError: a task without outputs, or outputs that do not fit the loss.
     """
     outputs, penalties = apart(outputs)
-    return losses_of(groups(task_list, outputs, batch), penalties)
+    return losses_of(groups(task_list, outputs, batch), penalties, batch)
 
 
 def losses_of(
-    found: Sequence[Group], penalties: Mapping[str, Array] | None = None
+    found: Sequence[Group],
+    penalties: Mapping[str, Array] | None = None,
+    batch: Batch | None = None,
 ) -> TaskLosses:
-    """Sums and counts of the losses of all tasks, in the order of the tasks."""
-    parts = [_group_losses(group, penalties or {}) for group in found]
+    """Sums and counts of the losses of all tasks, in the order of the tasks.
+
+    Args:
+        found: the tasks in groups.
+        penalties: of the model, in training.
+        batch: in training, where tasks may have teachers.
+    """
+    parts = [_group_losses(group, penalties or {}, batch) for group in found]
     order = [t for group in found for t in group.places]
     return in_order(parts, order)
 
 
-def _group_losses(group: Group, penalties: Mapping[str, Array]) -> TaskLosses:
+def _group_losses(
+    group: Group, penalties: Mapping[str, Array], batch: Batch | None
+) -> TaskLosses:
     loss = group.tasks[0].loss
+    # The heads of a group are alike, so that all of its tasks have one or none.
+    names = [task.name for task in group.tasks if task.name in penalties]
+    more = {"penalty": rows(penalties, names)} if names else {}
+    how = group.tasks[0].distillation
+    if how is not None and batch is not None:
+        more |= _teachers(group, batch)
 
-    def one(
-        output: Array, labels: Array, mask: Array, penalty: Array | None = None
-    ) -> TaskLosses:
+    def one(output: Array, labels: Array, mask: Array, *more_of_one: Any) -> TaskLosses:
+        given = dict(zip(more, more_of_one, strict=True))
         values, weights = loss.per_example(output, labels)
         kpi = losses.kpi_per_example(loss, output, labels, values, weights)
-        if penalty is not None:
-            values += weights * penalty
+        if "penalty" in given:
+            values += weights * given["penalty"]
+        if "teacher" in given:
+            assert how is not None
+            apart = losses.distance(loss, how.temperature)(output, given["teacher"])
+            term = jnp.where(given["answered"], how.weight * apart, 0)
+            # An example without a label weighs as much as one with; its loss is 0.
+            weights = jnp.where(mask, weights, 1)
+            values = jnp.where(mask, values, 0) + weights * term
+            kpi = jnp.where(mask, kpi, jnp.exp(-term))
+            mask = mask | given["answered"]
         return TaskLosses(
             jnp.sum(jnp.where(mask, values, 0)),
             jnp.sum(jnp.where(mask, weights, 0)),
             kpi=jnp.sum(jnp.where(mask, weights * kpi, 0)),
         )
 
-    # The heads of a group are alike, so that all of its tasks have one or none.
-    names = [task.name for task in group.tasks if task.name in penalties]
-    out = group.each(one, *([rows(penalties, names)] if names else []))
+    out = group.each(one, *more.values())
     # A NumPy array would widen sums in half precision.
     weights = np.array([task.weight for task in group.tasks])
     return out._replace(sums=out.sums * weights.astype(out.sums.dtype))
+
+
+def _teachers(group: Group, batch: Batch) -> dict[str, Array]:
+    """What the teachers of the tasks say, `[n, B, ...]`, and where, `[n, B]`."""
+    names = [t.distillation.label for t in group.tasks if t.distillation is not None]
+    missing = [name for name in names if name not in batch["labels"]]
+    if missing:
+        raise ValueError(
+            f"the data have no outputs of a teacher {missing[0]!r}, which a task is "
+            "distilled from. Add them to the labels of every split"
+        )
+    answers = rows(batch["labels"], names)
+    return {"teacher": answers, "answered": present(answers, names, batch)}
 
 
 def pack(batch: Batch) -> Batch:

@@ -2,18 +2,31 @@
 
 The work dir holds `config.json` (the settings, what they leave open as it turned out
 under "resolved", versions, commit), `metrics.jsonl`, `tensorboard/`, `checkpoints/`,
-`plots/`, and `lock`, which keeps a second process out.
+`plots/`, `teacher.npz` where tasks have a teacher, `transfer.json` where it began with
+another run, and `lock`, which keeps a second
+process out.
 """
 
 import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optax
 
-from mtl_jax import build, build_balance, data, parallel, report, train, weighting
+from mtl_jax import (
+    build,
+    build_balance,
+    data,
+    distil,
+    models,
+    parallel,
+    report,
+    train,
+    transfer,
+    weighting,
+)
 from mtl_jax import config as settings
 from mtl_jax.config import files
 from mtl_jax.data import locate
@@ -77,7 +90,13 @@ def train_run(
     dataset = build.build_data(config)
     parts = build.build(config, dataset.facts)
     checks.check_bilevel(parts.method, dataset, config.method.at)
+    goes_on = _began(workdir)
     _write_record(config, parts, workdir, dataset, command)
+    if config.distil.teacher is not None:
+        dataset, task_list = distil.taught(
+            config.distil, dataset, parts.tasks, workdir, goes_on=goes_on
+        )
+        parts = parts._replace(tasks=task_list)
     steps_per_epoch = data.order(
         dataset.train, config.train.batch_size, seed=config.seed
     ).steps_per_epoch
@@ -112,7 +131,9 @@ def train_run(
                 parts.tasks,
                 dataset,
                 method=parts.method,
-                optimizer=build.build_optimizer(config.optimizer, num_steps),
+                optimizer=build.build_optimizer(
+                    config.optimizer, num_steps, steps_per_epoch
+                ),
                 epochs=config.train.epochs,
                 batch_size=config.train.batch_size,
                 seed=config.seed,
@@ -131,6 +152,7 @@ def train_run(
                 checkpoint_every=config.train.checkpoint_every,
                 log_every=config.train.log_every,
                 max_skipped=config.train.max_skipped,
+                start=_start(config, workdir, console.message),
                 make_sinks=make_sinks,
                 on_step=console.advance,
                 say=console.message,
@@ -143,6 +165,30 @@ def train_run(
         _end(sinks, metrics_file, paths["plots"], names)
         console.finish(jsonl.read(metrics_file), paths)
     return result
+
+
+def _start(
+    config: settings.Config, workdir: Path, say: Callable[[str, str], None]
+) -> Callable[[models.Variables], models.Variables] | None:
+    """What the run begins with, where it begins with another one."""
+    if config.transfer.init_from is None:
+        return None
+
+    def start(variables: models.Variables) -> models.Variables:
+        try:
+            found, told = transfer.from_run(config.transfer, variables)
+        except FileNotFoundError:
+            if transfer.has_checkpoint(workdir):
+                return variables  # the run goes on from its own
+            raise
+        say("info", f"from {config.transfer.init_from}:\n{told}")
+        if told.other_shape:
+            differing = ", ".join(told.other_shape)
+            say("warning", f"of another shape, initialised anew: {differing}")
+        report.write_json(workdir / "transfer.json", told._asdict())
+        return found
+
+    return start
 
 
 def _end(

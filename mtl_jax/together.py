@@ -79,7 +79,9 @@ def groups(
         tasks.check_outputs(task, output.shape, label.shape)
         # By identity: a function of the user's may have no hash.
         loss = tuple(id(function) for function in task.loss[1:])
-        found.setdefault((place, loss, *label), []).append(t)
+        how = task.distillation
+        taught = None if how is None else (how.weight, how.temperature)
+        found.setdefault((place, loss, taught, *label), []).append(t)
     return [
         _group([task_list[t] for t in places], places, outputs, batch)
         for places in found.values()
@@ -107,22 +109,36 @@ def _group(
 
 def _present(members: Sequence[Task], labels: Array, batch: Batch) -> Array:
     """Where each task has a label, `[n, B]` bool."""
-    mask = jnp.ones(labels.shape[:2], bool)
-    if "valid" in batch:
-        mask = mask & batch["valid"]
-    given = batch.get("masks", {})
-    names = [task.label_name for task in members]
-    if all(name in given for name in names):
-        mask = mask & rows(given, names)
-    elif any(name in given for name in names):
-        every = jnp.ones(labels.shape[1], bool)
-        mask = mask & jnp.stack([given.get(n, every) for n in names])
+    mask = present(labels, [task.label_name for task in members], batch)
     own = [task.mask for task in members]
     if own[0] is not None and all(function is own[0] for function in own):
         return mask & jax.vmap(own[0])(labels)
     for i, function in enumerate(own):
         if function is not None:
             mask = mask.at[i].set(mask[i] & function(labels[i]))
+    return mask
+
+
+def present(labels: Array, names: Sequence[str], batch: Batch) -> Array:
+    """Where the labels of these names are there, as far as the batch says.
+
+    Args:
+        labels: `[n, B, ...]`.
+        names: of them.
+        batch: with `masks` and `valid` where there are any.
+
+    Returns:
+        `[n, B]` bool.
+    """
+    mask = jnp.ones(labels.shape[:2], bool)
+    if "valid" in batch:
+        mask = mask & batch["valid"]
+    given = batch.get("masks", {})
+    if all(name in given for name in names):
+        return mask & rows(given, names)
+    if any(name in given for name in names):
+        every = jnp.ones(labels.shape[1], bool)
+        mask = mask & jnp.stack([given.get(n, every) for n in names])
     return mask
 
 

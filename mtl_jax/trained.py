@@ -28,6 +28,30 @@ class LoadedRun(NamedTuple):
     facts: Mapping[str, Any]  # what the data said of themselves
 
 
+class Read(NamedTuple):
+    """What a work dir says of its run, the trained state apart."""
+
+    config: settings.Config
+    parts: build.Parts
+    example: PyTree  # shapes [1, ...] of the inputs it was trained on
+    facts: dict[str, Any]  # of the data
+
+
+def read_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Read:
+    """The settings of a work dir, and what they make; no checkpoint is needed.
+
+    Raises:
+        FileNotFoundError: no work dir.
+        ValueError: a damaged record.
+    """
+    record = files.read_record(workdir)
+    config = settings.from_plain(settings.Config, record["config"])
+    config = settings.override(config, overrides)
+    facts = files.facts(record.get("facts", {}))
+    parts = build.build(config, facts)
+    return Read(config, parts, files.example(record["inputs"]), facts)
+
+
 def load_run(
     workdir: str | Path, which: str = "latest", *, overrides: Sequence[str] = ()
 ) -> LoadedRun:
@@ -45,12 +69,7 @@ def load_run(
         FileNotFoundError: no work dir, or no checkpoint in it.
         ValueError: a damaged record or checkpoint.
     """
-    record = files.read_record(workdir)
-    config = settings.from_plain(settings.Config, record["config"])
-    config = settings.override(config, overrides)
-    facts = files.facts(record.get("facts", {}))
-    parts = build.build(config, facts)
-    example = files.example(record["inputs"])
+    config, parts, example, facts = read_run(workdir, overrides)
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(
         lambda x: states.initial(

@@ -100,10 +100,8 @@ def test_the_loss_of_a_config_falls_on_its_own_data(path, prepared):
 def test_the_docstring_has_command_machine_and_result(path):
     text = path.read_text().split('"""')[1]
     assert f"mtl-jax train configs/{path.name}" in text
-    if "Not measured yet" in text:
-        return
-    if "data.path=" in text.partition("\n\n")[2].partition("\n\n")[0]:
-        return  # of a table that nobody has measured yet
+    if path.stem in ("table", "dense"):
+        return  # of the user's own files
     assert "±" in text, "the measured result"
     assert "core" in text, "the machine"
 

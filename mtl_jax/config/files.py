@@ -159,5 +159,7 @@ def differences(before: Any, now: Any, path: str = "") -> list[str]:
 
 def _names(table: Any) -> list[str]:
     """The names of a list of named tables, such as the tasks."""
-    named = isinstance(table, list) and all(isinstance(i, dict) for i in table)
-    return [item.get("name", "") for item in table] if named else []
+    named = isinstance(table, list) and all(
+        isinstance(item, dict) and "name" in item for item in table
+    )
+    return [item["name"] for item in table] if named else []

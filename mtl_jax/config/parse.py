@@ -162,13 +162,13 @@ def _assign(
         _assign(plain[key], hint, rest, text, here)
     elif typing.get_origin(hint) is dict:
         plain[key] = {**plain[key], ".".join(rest): _literal(text)}
-    elif typing.get_origin(hint) is tuple and plain[key] and len(rest) > 1:
+    elif _tasks(plain[key]) and len(rest) > 1:
         names = {item["name"]: item for item in plain[key]}
         if rest[0] not in names:
             raise unknown_name("task", rest[0], names)
         inner = typing.get_args(hint)[0]
         _assign(names[rest[0]], inner, rest[1:], text, f"{here}.{rest[0]}")
-    elif typing.get_origin(hint) is tuple and plain[key] and "name" in plain[key][0]:
+    elif _tasks(plain[key]):
         there = [item["name"] for item in plain[key]]
         name = rest[0] if rest[0] in there else there[0]
         raise ValueError(
@@ -177,6 +177,11 @@ def _assign(
         )
     else:
         raise ValueError(f"config key {here!r} has no part {'.'.join(rest)!r}")
+
+
+def _tasks(value: Any) -> bool:
+    """Whether a value is a list of tables with names."""
+    return isinstance(value, tuple | list) and any("name" in item for item in value)
 
 
 def _value(text: str, hint: Any) -> Any:

@@ -120,6 +120,46 @@ class MethodConfig:
 
 
 @dataclass(frozen=True)
+class PartConfig:
+    """Parameters that learn at a rate of their own, or later, or not at all."""
+
+    where: str
+    """A regular expression that is searched for in the names, which are such as
+    `shared/trunk/Dense_0/kernel` and `specific/heads_digit/bias`."""
+    rate: float = 1.0
+    """Factor of the learning rate; 0: frozen."""
+    from_epoch: int = _least(0, 0)
+    """Frozen before this epoch; the first is 0."""
+
+
+def layer_parts(
+    layers: tuple[str, ...], *, every: int = 0, factor: float = 1.0
+) -> tuple[PartConfig, ...]:
+    """Parts for gradual unfreezing and discriminative rates, layer by layer.
+
+    Args:
+        layers: where the layers are, from the one below the heads down to the inputs.
+        every: epochs after which the next layer learns too; the heads alone do in the
+            first ones.
+        factor: that the rate of a layer is lower by than that of the layer above it.
+
+    Example:
+        >>> for part in layer_parts(("Dense_1", "Dense_0"), every=1, factor=2.0):
+        ...     print(part.where, part.rate, part.from_epoch)
+        Dense_1 0.5 1
+        Dense_0 0.25 2
+
+    References:
+        Howard and Ruder, Universal Language Model Fine-tuning for Text Classification,
+        ACL 2018, who recommend `factor=2.6` and `every=1`.
+    """
+    return tuple(
+        PartConfig(where, factor ** -(i + 1), every * (i + 1))
+        for i, where in enumerate(layers)
+    )
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """The optimizer of all parameters, by its name in optax."""
 
@@ -130,6 +170,41 @@ class OptimizerConfig:
     warmup_steps: int = _least(0, 0)
     clip_norm: float | None = None
     """Largest global norm of the gradient."""
+    parts: tuple[PartConfig, ...] = ()
+    """Parts that learn in another way than the rest; the first that fits counts."""
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """A trained run that this one begins with, as far as names and shapes agree."""
+
+    init_from: str | None = None
+    """Its work dir; default: everything is initialised."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Of that run."""
+    rename: dict[str, str] = field(default_factory=dict)
+    """The beginnings of names here, and those there: `{"shared/trunk": "shared/body"}`.
+    """
+    skip: tuple[str, ...] = ()
+    """Regular expressions; what they are found in stays as initialised."""
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """What tasks learn from the outputs of a trained run, its teacher."""
+
+    teacher: str | None = None
+    """The work dir of the teacher; default: there is none."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Of the teacher."""
+    tasks: tuple[str, ...] = ()
+    """Those that are taught; default: those that the teacher has too."""
+    weight: float = 1.0
+    """Of the distance to the teacher in the loss of the task."""
+    temperature: float = 1.0
+    """Of the softened probabilities."""
+    labels: bool = True
+    """Whether the labels of these tasks count too, in training."""
 
 
 @dataclass(frozen=True)
@@ -169,4 +244,6 @@ class Config:
     method: MethodConfig = field(default_factory=MethodConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
     seed: int = _least(0, 0)

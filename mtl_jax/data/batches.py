@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mtl_jax.data import hosts
 from mtl_jax.data import source as source_lib
 
 IDENTITY = ("seed", "batch_size", "num_examples", "shuffle")
@@ -122,7 +123,7 @@ def check_same_order(saved: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def evaluation_batches(
-    source: source_lib.Source, batch_size: int
+    source: source_lib.Source, batch_size: int, *, host: int = 0, num_hosts: int = 1
 ) -> Iterator[dict[str, Any]]:
     """Every example once, in order, in batches of one shape.
 
@@ -130,7 +131,9 @@ def evaluation_batches(
 
     Args:
         source: a split; anything with `len(source)` and `source.take(indices)`.
-        batch_size: examples of a batch; may exceed the split.
+        batch_size: examples of a batch, of all hosts; may exceed the split.
+        host: of those that evaluate together; see `data.host_part`.
+        num_hosts: how many they are.
 
     Yields:
         Batches with `"valid"`, bool `[B]`, beside inputs, labels and masks.
@@ -141,14 +144,15 @@ def evaluation_batches(
         [[True, True], [True, False]]
     """
     _check_batch_size(batch_size)
-    return _evaluation_batches(source, batch_size)
+    hosts.host_part(np.arange(batch_size), host, num_hosts)  # refuses what cannot be
+    return _evaluation_batches(source, batch_size, host, num_hosts)
 
 
 def _evaluation_batches(
-    source: source_lib.Source, batch_size: int
+    source: source_lib.Source, batch_size: int, host: int, num_hosts: int
 ) -> Iterator[dict[str, Any]]:
     for start in range(0, len(source), batch_size):
-        rows = np.arange(start, start + batch_size)
+        rows = hosts.host_part(np.arange(start, start + batch_size), host, num_hosts)
         valid = rows < len(source)
         yield {**source.take(np.where(valid, rows, 0)), "valid": valid}
 

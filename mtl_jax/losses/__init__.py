@@ -12,6 +12,7 @@ from mtl_jax.losses.count import poisson as poisson
 from mtl_jax.losses.cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
 from mtl_jax.losses.cross_entropy import softmax_cross_entropy as softmax_cross_entropy
 from mtl_jax.losses.direction import cosine as cosine
+from mtl_jax.losses.distillation import distance as distance
 from mtl_jax.losses.members import of_members as of_members
 from mtl_jax.losses.ordinal import ordinal as ordinal
 from mtl_jax.losses.registry import LOSSES as LOSSES

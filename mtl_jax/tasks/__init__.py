@@ -9,6 +9,7 @@ from mtl_jax.tasks.dense import depth as depth
 from mtl_jax.tasks.dense import normals as normals
 from mtl_jax.tasks.dense import segmentation as segmentation
 from mtl_jax.tasks.dense import tokens as tokens
+from mtl_jax.tasks.distillation import Distillation as Distillation
 from mtl_jax.tasks.single import binary as binary
 from mtl_jax.tasks.single import classification as classification
 from mtl_jax.tasks.single import count as count

@@ -9,6 +9,7 @@ import numpy as np
 from mtl_jax.errors import unknown_name
 from mtl_jax.losses import Loss
 from mtl_jax.metrics import Metric
+from mtl_jax.tasks.distillation import Distillation
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Task:
         units: `(mean, deviation)` of labels that are standardised, as
             `(value - mean) / deviation`. The loss is of those; metrics and predictions
             are of the values.
+        distillation: what the task learns from the outputs of another model.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Task:
     label: str | None = None
     num_outputs: int | None = None
     units: tuple[float, float] | None = None
+    distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -69,6 +72,12 @@ class Task:
     def label_name(self) -> str:
         """The name of the labels in the data."""
         return self.label or self.name
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """All that the task reads of the labels in training."""
+        more = () if self.distillation is None else (self.distillation.label,)
+        return (self.label_name, *more)
 
 
 def _checked_units(name: str, units: Any) -> tuple[float, float]:
@@ -127,6 +136,15 @@ def check_labels(
         if task.mask is not None:
             own = np.asarray(task.mask(labels[name]), bool)
             mask = own if mask is None else own & mask
+        if task.distillation is not None:
+            if task.distillation.label not in labels:
+                raise unknown_name(
+                    f"label of the teacher of task {task.name!r} in {where}",
+                    task.distillation.label,
+                    labels,
+                )
+            if mask is not None and not np.any(mask):
+                continue  # the teacher alone says what is right
         try:
             task.loss.check_labels(
                 labels[name], mask, task=task.name, num_outputs=task.num_outputs

@@ -6,6 +6,7 @@ from mtl_jax.train.compiled import StepOutput as StepOutput
 from mtl_jax.train.evaluation import decide as decide
 from mtl_jax.train.evaluation import in_units as in_units
 from mtl_jax.train.evaluation import make_evaluation as make_evaluation
+from mtl_jax.train.evaluation import outputs as outputs
 from mtl_jax.train.evaluation import predict as predict
 from mtl_jax.train.fit import fit as fit
 from mtl_jax.train.guard import TrainingDiverged as TrainingDiverged

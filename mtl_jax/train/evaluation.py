@@ -41,10 +41,11 @@ def make_evaluation(
     """
     devices = data_parallel.resolve(parallel, devices)
 
-    def one_batch(state: tuple[PyTree, ...], batch: Batch) -> dict[str, PyTree]:
-        shared, specific, collections = state
-        outputs = _outputs(model, shared, specific, collections, batch["inputs"])
-        groups = together.groups(task_list, outputs, batch)
+    def one_batch(
+        state: tuple[PyTree, PyTree, PyTree], batch: Batch
+    ) -> dict[str, PyTree]:
+        found = outputs(model, state, batch["inputs"])
+        groups = together.groups(task_list, found, batch)
         out = objective.losses_of(groups)
         return {
             "sums": out.sums,
@@ -81,32 +82,38 @@ def make_evaluation(
     return evaluate
 
 
-def _outputs(
-    model: Model, shared: PyTree, specific: PyTree, collections: PyTree, inputs: Array
+def outputs(
+    model: Model,
+    variables: tuple[PyTree, PyTree, PyTree],
+    inputs: PyTree,
+    task_names: Sequence[str] | None = None,
 ) -> Mapping[str, Array]:
-    """The outputs of all heads, together where the model has them so."""
-    if model.stacked is None or model.encode is None:
+    """The outputs of a model in evaluation, as a pure function.
+
+    Args:
+        model: the model.
+        variables: `(shared, specific, collections)`. Where tasks are named, heads that
+            are computed together may be given one by one, and others be missing.
+        inputs: `[B, ...]`, or several by name.
+        task_names: these tasks alone, whose heads are computed one by one. Default:
+            all, together where the model has them so.
+
+    Returns:
+        `{task: [B, ...]}`.
+    """
+    shared, specific, collections = variables
+    if model.encode is None or (model.stacked or model.decode) is None:
+        found = model.apply(shared, specific, collections, inputs)[0]
+        return found if task_names is None else {n: found[n] for n in task_names}
+    if model.stacked is None and task_names is None:
         return model.apply(shared, specific, collections, inputs)[0]
     trunk, heads = collections or ((), ())
     representation, _ = model.encode(shared, trunk, inputs)
-    return model.stacked.apply(specific, heads, representation)[0]
-
-
-def _some_outputs(
-    model: Model,
-    shared: PyTree,
-    specific: PyTree,
-    collections: PyTree,
-    inputs: Array,
-    names: Sequence[str],
-) -> Mapping[str, Array]:
-    """The outputs of these tasks alone."""
-    if model.encode is None or model.decode is None:
-        found = model.apply(shared, specific, collections, inputs)[0]
-        return {name: found[name] for name in names}
-    trunk, heads = collections or ((), ())
-    representation, _ = model.encode(shared, trunk, inputs)
-    return model.decode(specific, heads, dict.fromkeys(names, representation))[0]
+    if task_names is None:
+        assert model.stacked is not None
+        return model.stacked.apply(specific, heads, representation)[0]
+    assert model.decode is not None
+    return model.decode(specific, heads, dict.fromkeys(task_names, representation))[0]
 
 
 def _measured(groups: Sequence[together.Group]) -> Stacked:
@@ -173,11 +180,10 @@ def predict(
     )
 
     @jax.jit
-    def apply(variables: tuple[PyTree, ...], batch: Array) -> Mapping[str, Array]:
-        shared, specific, collections = variables
-        if task_names is None:
-            return _outputs(model, shared, specific, collections, batch)
-        return _some_outputs(model, shared, specific, collections, batch, task_names)
+    def apply(
+        variables: tuple[PyTree, PyTree, PyTree], batch: Array
+    ) -> Mapping[str, Array]:
+        return outputs(model, variables, batch, task_names)
 
     parts = []
     total = shapes[0][0]
@@ -191,12 +197,14 @@ def predict(
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
 
-def decide(task: tasks.Task, outputs: np.ndarray) -> dict[str, np.ndarray]:
+def decide(task: tasks.Task, outputs: Any, xp: Any = np) -> dict[str, Any]:
     """What raw outputs mean for a task.
 
     Args:
         task: the task.
         outputs: `[N, ...]`, of its head.
+        xp: `numpy`, or `jax.numpy` within a program: with integers and floats of 32
+            bits then.
 
     Returns:
         `prediction`: classes, 0 or 1, levels, rates, unit vectors, or values; and
@@ -207,22 +215,23 @@ def decide(task: tasks.Task, outputs: np.ndarray) -> dict[str, np.ndarray]:
         >>> found["prediction"].tolist(), found["probability"].round(2)
         ([0, 1], array([0.5 , 0.88], dtype=float32))
     """
-    outputs = np.asarray(outputs, np.float32)
+    integer, wide = (np.int64, np.float64) if xp is np else (np.int32, np.float32)
+    outputs = xp.asarray(outputs, np.float32)
     if task.loss.name == "softmax_cross_entropy":
-        shifted = np.exp(outputs - outputs.max(-1, keepdims=True))
+        shifted = xp.exp(outputs - outputs.max(-1, keepdims=True))
         probability = shifted / shifted.sum(-1, keepdims=True)
         return {"prediction": outputs.argmax(-1), "probability": probability}
     if task.loss.name == "ordinal":
         return {"prediction": (outputs > 0).sum(-1)}
     if task.loss.name == "cosine":
-        length = np.linalg.norm(outputs, axis=-1, keepdims=True)
-        return {"prediction": outputs / np.where(length > 0, length, 1)}
+        length = xp.linalg.norm(outputs, axis=-1, keepdims=True)
+        return {"prediction": outputs / xp.where(length > 0, length, 1)}
     flat = outputs[..., 0] if outputs.ndim > 1 and outputs.shape[-1] == 1 else outputs
     if task.loss.name == "poisson":
-        return {"prediction": np.exp(flat, dtype=np.float64)}
+        return {"prediction": xp.exp(flat.astype(wide))}
     if task.loss.name == "sigmoid_cross_entropy":
-        probability = np.asarray(jax.nn.sigmoid(flat))
-        return {"prediction": (flat > 0).astype(np.int64), "probability": probability}
+        probability = xp.asarray(jax.nn.sigmoid(flat))
+        return {"prediction": (flat > 0).astype(integer), "probability": probability}
     if task.units is not None:
         return {"prediction": flat * np.float32(task.units[1]) + task.units[0]}
     return {"prediction": flat}

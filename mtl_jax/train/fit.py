@@ -68,6 +68,7 @@ def fit(
     checkpoint_every: int | None = None,
     log_every: int = 50,
     max_skipped: int = 100,
+    start: Callable[[models.Variables], models.Variables] | None = None,
     make_sinks: Callable[[int], Sequence[Sink]] | None = None,
     on_step: Callable[[int], None] | None = None,
     say: Callable[[str, str], None] | None = None,
@@ -117,6 +118,8 @@ def fit(
         log_every: steps between rows of training metrics.
         max_skipped: training stops after so many non-finite steps in a row; it is
             looked at every `min(log_every, max_skipped)` steps.
+        start: what is made of the initial variables, before the first step: those of
+            another run, say (`transfer.partial_restore`).
         make_sinks: `(step to go on from) -> sinks` of the metrics rows.
         on_step: called with the number of each step that is done, once the call that it
             is part of has been started.
@@ -162,7 +165,8 @@ def fit(
 
     example = data.train.take(np.zeros(1, np.int64))["inputs"]
     state = data_parallel.place(
-        states.initial(model, method, optimizer, example, len(task_list), seed), devices
+        states.initial(model, method, optimizer, example, len(task_list), seed, start),
+        devices,
     )
     checks.check_labels(checks.with_widths(task_list, model, state, example), data)
     losses_fn = objective.make_losses(model, task_list)
@@ -194,7 +198,7 @@ def fit(
     streams = [feeding.Stream(data.train, batches)]
     if validation is not None:
         streams.append(feeding.Stream(data.validation, validation, VALIDATION))
-    labels = [t.label_name for t in task_list]
+    labels = [name for t in task_list for name in t.label_names]
     fed = feeding.choose(feed, streams, labels, feed_limit, devices)
     look_every = max(1, min(log_every, max_skipped))
     stops = (look_every, log_every, steps_per_epoch, checkpoint_every or log_every)

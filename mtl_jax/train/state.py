@@ -1,5 +1,6 @@
 """The state of a training run: one pytree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl_jax import tree
-from mtl_jax.models.base import Model
+from mtl_jax.models.base import Model, Variables
 from mtl_jax.typing import Array, PyTree
 from mtl_jax.weighting import base
 
@@ -100,6 +101,7 @@ def initial(
     example: PyTree,
     num_tasks: int,
     seed: int,
+    start: Callable[[Variables], Variables] | None = None,
 ) -> TrainState:
     """The state before the first step of a model, all from one seed.
 
@@ -110,9 +112,12 @@ def initial(
         example: inputs `[1, ...]`, or their shape.
         num_tasks: T.
         seed: of the parameters and of the run's key.
+        start: what is made of the initial variables, on the host.
     """
     init_key, run_key = jax.random.split(jax.random.key(seed))
     variables = jax.jit(model.init)(init_key, example)
+    if start is not None:
+        variables = start(variables)
     return create(
         variables.shared,
         variables.specific,

@@ -133,6 +133,8 @@ def test_what_is_wrong_is_named(folder, damage, error, text):
         make(folder)
 
 
-def test_a_kind_that_there_is_not(folder):
+def test_what_is_asked_for_is_not_there(folder):
+    with pytest.raises(ValueError, match="needs a folder: say which"):
+        data.recipes.make("dense_arrays")
     with pytest.raises(ValueError, match="unknown kind of task 'distance' 'deep'"):
         make(folder, kinds={"distance": "deep"})

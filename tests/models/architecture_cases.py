@@ -1,5 +1,7 @@
 """A small instance of every architecture, on one batch that all of them read."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from mtl_jax.engine.losses import whole_function
 B, D = 8, 5
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(B, D)).astype(np.float32)
+KEY = jax.random.key(3)
+"""Of the models' own noise."""
 CHAIN = ("view", "click", "buy")
 TASKS = tuple(tasks.binary(name) for name in CHAIN)
 _TAKEN = np.cumprod(RNG.uniform(size=(3, B)) < [[0.9], [0.8], [0.7]], axis=0)
@@ -35,6 +39,13 @@ def trunk():
 GRAPH = {"click": ["view"], "buy": ["view"]}
 """Two tasks read the first, and no one reads them."""
 
+
+def staged(trunk):
+    """Two stages, or the last of them."""
+    last = models.MLP((4,), activation=nn.tanh)
+    return [last] if trunk is None else [trunk, last]
+
+
 CASES = {
     "mmoe": lambda trunk: models.MMoE(trunk, heads(3), 4, (7, 4)),
     "cgc": lambda trunk: models.CGC(trunk, heads(3), 2, 3, (4,)),
@@ -48,6 +59,23 @@ CASES = {
     ),
     "esmm": lambda trunk: models.ESMM(trunk, heads(4)),
     "aitm": lambda trunk: models.AITM(trunk, heads(), (5, 4), calibration=0.5),
+    "cross_stitch": lambda trunk: models.CrossStitch(staged(trunk), heads(3), own=0.8),
+    "learning_to_branch": lambda trunk: models.LearningToBranch(
+        staged(trunk), heads(3), (2, 3), temperature=2.0
+    ),
+    "sub_network": lambda trunk: models.SubNetworkRouting(
+        trunk, heads(3), (2, 3), (4,), sparsity=0.1
+    ),
+    "sub_network_aver": lambda trunk: models.SubNetworkRouting(
+        trunk, heads(3), (2, 3), (4, 4), "aver", sparsity=0.1
+    ),
+    "mtan": lambda trunk: models.MTAN(staged(trunk), heads(3)),
+    "sluice": lambda trunk: models.Sluice(
+        [models.MLP((4,), activation=nn.tanh), *staged(trunk)[-1:]],
+        heads(3),
+        own=0.8,
+        orthogonality=0.1,
+    ),
     "aitm_plain": lambda trunk: models.AITM(trunk, heads(), (4,), calibration=0.0),
     "soft_sharing": lambda trunk: models.SoftSharing(trunk, heads(3), strength=0.1),
     "trace_norm": lambda trunk: models.SoftSharing(
@@ -84,6 +112,7 @@ WITHOUT_REPRESENTATION = {
 """And why."""
 
 
+@functools.cache
 def start(name, below=True, **options):
     """`(net, model, variables)`, with parameters that leave nothing at zero."""
     net = CASES[name](trunk() if below else None)
@@ -111,7 +140,7 @@ def bound(model, variables, batch=BATCH, task_list=TASKS):
     return train.step.bind(
         objective.make_losses(model, task_list),
         batch,
-        key=None,
+        key=KEY,
         collections=variables.collections,
         axis_name=None,
     )

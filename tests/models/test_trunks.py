@@ -1,5 +1,6 @@
 """What every trunk keeps to: shapes, dtypes, dropout, batch statistics, names."""
 
+import collections
 import functools
 from typing import Any, NamedTuple
 
@@ -48,6 +49,87 @@ def test_shape_and_dtype_of_the_representation(name):
         k: (B, *shape) for k, shape in expected.items()
     }
     assert {a.dtype for a in out.values()} == {jnp.dtype("float32")}
+
+
+STAGES = {
+    "mlp": 1,
+    "cnn": 3,
+    "cnn_mean": 1,
+    "resnet": 2,
+    "resnet_group": 2,
+    "dilated_cnn": 2,
+    "vision_transformer": 2,
+    "vision_transformer_mean": 2,
+    "bag_of_embeddings": 2,
+    "bag_of_frozen_vectors": 1,
+    "bilstm": 3,
+    "transformer": 2,
+    "transformer_learned": 2,
+    "tabular_embedding": 2,
+}
+
+
+@trunks
+def test_the_stages_compute_the_trunk(name):
+    trunk, variables, inputs, apply = start(name)
+    parts = models.stages(trunk)
+    assert len(parts) == STAGES[name]
+    places = collections.Counter()
+    own, x = [], inputs
+    for part in parts:
+        shapes, x = jax.eval_shape(part.init_with_output, jax.random.key(0), x)[::-1]
+        tops = sorted({top for tree in shapes.values() for top in tree})
+        of_trunk = {top: number_on(top, places) for top in tops}
+        places.update(top.rsplit("_", 1)[0] for top in tops)
+        own.append(
+            {
+                c: {top: variables[c][of_trunk[top]] for top in tree}
+                for c, tree in shapes.items()
+            }
+        )
+    count = sum(len(jax.tree.leaves(tree)) for tree in own)
+    assert count == len(jax.tree.leaves(variables))
+
+    @jax.jit
+    def in_turn(own, x):
+        for part, tree in zip(parts, own, strict=True):
+            x = part.apply(tree, x)
+        return x
+
+    expected, found = apply(variables, inputs), in_turn(own, inputs)
+    assert jax.tree.structure(expected) == jax.tree.structure(found)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def number_on(top, places):
+    """The name that a layer of a stage has in the trunk, whose counts go on."""
+    kind, _, place = top.rpartition("_")
+    return f"{kind}_{int(place) + places[kind]}" if top[0].isupper() else top
+
+
+def test_a_stage_knows_of_training():
+    trunk = models.CNN((4,), (3, 3), dropout=0.5)
+    _, second, third = models.stages(trunk)
+    for part in (second, third):
+        one = part.init_with_output({"params": jax.random.key(0)}, jnp.ones((1, 64)))
+        dropped = part.apply(
+            one[1], jnp.ones((1, 64)), train=True, rngs={"dropout": jax.random.key(1)}
+        )
+        np.testing.assert_allclose(dropped, np.where(dropped == 0, 0, 2 * one[0]))
+
+
+def test_what_is_and_what_has_no_stages():
+    mlp, dense = models.MLP((3, 2), input_scale=0.5), nn.Dense(2)
+    assert models.stages([mlp, dense]) == (mlp, dense)
+    assert models.stages(dense) == (dense,)
+    assert [part.input_scale for part in models.stages(mlp)] == [0.5, 1.0]
+    scaled = models.DilatedCNN(2, (1, 2), dropout=0.5, input_scale=0.5)
+    found = [(part.input_scale, part.dropout) for part in models.stages(scaled)]
+    assert found == [(0.5, 0.0), (1.0, 0.5)]
+    for wrong in (None, (), [mlp, nn.relu]):
+        with pytest.raises(ValueError, match="Give a trunk, or a sequence of modules"):
+            models.stages(wrong)
 
 
 @trunks

@@ -17,6 +17,7 @@ from mtl_jax.data.recipes.dense_arrays import dense_arrays
 from mtl_jax.data.recipes.digit_and_writer import digit_and_writer
 from mtl_jax.data.recipes.documents import documents
 from mtl_jax.data.recipes.ewt_tags import ewt_tags
+from mtl_jax.data.recipes.few_digits import few_digits
 from mtl_jax.data.recipes.income import adult, census_income_kdd
 from mtl_jax.data.recipes.many_tasks import many_tasks
 from mtl_jax.data.recipes.mmoe_synthetic import mmoe_synthetic
@@ -39,6 +40,7 @@ RECIPES: dict[str, Callable[..., source.Dataset]] = {
     "digit_and_writer": digit_and_writer,
     "documents": documents,
     "ewt_tags": ewt_tags,
+    "few_digits": few_digits,
     "many_tasks": many_tasks,
     "mmoe_synthetic": mmoe_synthetic,
     "mnist_features": mnist_features,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SPLITS = MappingProxyType({"train": "train", "test": "val"})
 
 def dense_arrays(
     *,
-    path: str,
+    path: str | None = None,
     image: str = "image",
     tasks: Mapping[str, str] = TASKS,
     kinds: Mapping[str, str] = OF_TASK,
@@ -56,12 +57,16 @@ def dense_arrays(
 
     Raises:
         FileNotFoundError: no such folder, or a quantity that a split lacks.
-        ValueError: another kind, quantities of unequal length, or arrays of a shape or
-            with classes that do not fit.
+        ValueError: no path, another kind, quantities of unequal length, or arrays of a
+            shape or with classes that do not fit.
     """
     for task, kind in kinds.items():
         if kind not in KINDS:
             raise unknown_name(f"kind of task {task!r}", kind, KINDS)
+    if path is None:
+        raise ValueError(
+            "dense_arrays needs a folder: say which, as in --set data.path=DIR"
+        )
     root = Path(path)
     first = root / splits.get("train", "train")
     if not first.is_dir():
@@ -81,13 +86,13 @@ def dense_arrays(
         for split, folder in splits.items()
         if split == "train" or (root / folder).is_dir()
     }
-    facts = {}
+    facts: dict[str, dict[str, Any]] = {t: {"kind": kinds[t]} for t in named}
     for task in named:
-        facts[task] = {"kind": kinds[task]}
         if kinds[task] == "segmentation":
             highest = int(made["train"].labels[task].max())
-            facts[task]["num_classes"] = num_classes or highest + 1
-            _check_classes(task, made, facts[task]["num_classes"])
+            count = num_classes or highest + 1
+            facts[task]["num_classes"] = count
+            _check_classes(task, made, count)
     return source.Dataset(
         root.name,
         made["train"],

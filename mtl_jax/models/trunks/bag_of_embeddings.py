@@ -1,10 +1,12 @@
 """The mean of the words of a text."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 
+from mtl_jax.models.trunks.in_turn import Layers, Stage, in_turn
 from mtl_jax.models.trunks.words import WordEmbedding, mean_of_present
 from mtl_jax.typing import Array, PyTree
 
@@ -51,29 +53,49 @@ class BagOfEmbeddings(nn.Module):
     @nn.compact
     def __call__(self, inputs: PyTree, train: bool = False) -> dict[str, Array]:
         """`{"tokens": [B, L]} -> {"tokens": [B, L, width], "pooled": [B, D]}`."""
-        words = WordEmbedding(
-            self.vocabulary,
-            self.width,
-            self.vectors,
-            self.freeze,
-            trunk="BagOfEmbeddings",
-            dtype=self.dtype,
-            name="words",
-        )
-        x, present = words(inputs)
-        if not self.features and not words.variables.get("params"):
-            raise ValueError(
-                "BagOfEmbeddings has no parameters: its vectors are frozen, and no "
-                "layer follows. Give features=(D,), or freeze=False"
-            )
-        pooled = self._dropped(mean_of_present(x, present), train)
-        for width in self.features:
-            pooled = nn.Dense(width, dtype=self.dtype)(pooled)
-            pooled = self._dropped(self.activation(pooled), train)
-        return {"tokens": x, "pooled": pooled}
+        result: dict[str, Array] = in_turn(self, self._layers(), inputs, train)
+        return result
 
-    def _dropped(self, x: Array, train: bool) -> Array:
-        if self.dropout == 0:
-            return x
-        layer = nn.Dropout(self.dropout, deterministic=not train)
-        return layer(x)
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """The words, then one a dense layer; see `models.stages`."""
+        return tuple(Stage((layer,), parent=None) for layer in self._layers())
+
+    def _layers(self) -> tuple[Layers, ...]:
+        dense = [functools.partial(_connected, self, width) for width in self.features]
+        return (functools.partial(_words, self), *dense)
+
+
+def _words(
+    bag: BagOfEmbeddings, _: nn.Module, inputs: PyTree, train: bool
+) -> dict[str, Array]:
+    words = WordEmbedding(
+        bag.vocabulary,
+        bag.width,
+        bag.vectors,
+        bag.freeze,
+        trunk="BagOfEmbeddings",
+        dtype=bag.dtype,
+        name="words",
+    )
+    x, present = words(inputs)
+    if not bag.features and not words.variables.get("params"):
+        raise ValueError(
+            "BagOfEmbeddings has no parameters: its vectors are frozen, and no "
+            "layer follows. Give features=(D,), or freeze=False"
+        )
+    pooled = _dropped(bag, mean_of_present(x, present), train)
+    return {"tokens": x, "pooled": pooled}
+
+
+def _connected(
+    bag: BagOfEmbeddings, width: int, _: nn.Module, x: dict[str, Array], train: bool
+) -> dict[str, Array]:
+    pooled = nn.Dense(width, dtype=bag.dtype)(x["pooled"])
+    return {**x, "pooled": _dropped(bag, bag.activation(pooled), train)}
+
+
+def _dropped(bag: BagOfEmbeddings, x: Array, train: bool) -> Array:
+    if bag.dropout == 0:
+        return x
+    layer = nn.Dropout(bag.dropout, deterministic=not train)
+    return layer(x)

@@ -1,10 +1,12 @@
 """Long short-term memory that reads a text in both directions."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from mtl_jax.models.trunks.in_turn import Layers, Stage, in_turn
 from mtl_jax.models.trunks.words import WordEmbedding
 from mtl_jax.typing import Array, PyTree
 
@@ -61,44 +63,79 @@ class BiLSTM(nn.Module):
         "pooled" is what each direction says after its last word, the one of the end of
         the text and the other of its beginning.
         """
-        x, present = WordEmbedding(
-            self.vocabulary,
-            self.width,
-            self.vectors,
-            self.freeze,
-            trunk="BiLSTM",
-            dtype=self.dtype,
-            name="words",
-        )(inputs)
-        places = jnp.arange(1, x.shape[1] + 1)
-        lengths = jnp.max(jnp.where(present, places, 0), axis=1, initial=0)
-        inside = (places <= lengths[:, None])[..., None]
-        x = self._dropped(x, train)
-        for layer in range(self.layers):
-            directions = [
-                self._read(x, lengths, reverse, f"{name}{layer}")
-                for reverse, name in ((False, "forward"), (True, "backward"))
-            ]
-            dtype = self.dtype or x.dtype
-            x = jnp.concatenate(directions, axis=-1).astype(dtype)
-            x = self._dropped(jnp.where(inside, x, 0), train)
-        last = jnp.maximum(lengths - 1, 0)[:, None, None]
-        end = jnp.take_along_axis(x[..., : self.hidden], last, axis=1)[:, 0]
-        pooled = jnp.concatenate([end, x[:, 0, self.hidden :]], axis=-1)
-        return {"tokens": jnp.where(present[..., None], x, 0), "pooled": pooled}
+        result: dict[str, Array] = in_turn(self, sum(_cut(self), ()), inputs, train)
+        return result
 
-    def _read(self, x: Array, lengths: Array, reverse: bool, name: str) -> Array:
-        """The outputs of one direction `[B, L, hidden]`, in the order of the text."""
-        cell = nn.OptimizedLSTMCell(self.hidden, dtype=self.dtype, name=name)
-        zeros = jnp.zeros(
-            (x.shape[0], self.hidden), jnp.promote_types(x.dtype, jnp.float32)
-        )
-        rnn = nn.RNN(cell, reverse=reverse, keep_order=True)
-        outputs: Any = rnn(x, initial_carry=(zeros, zeros), seq_lengths=lengths)
-        return outputs
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """The words, then one a layer; see `models.stages`."""
+        return tuple(Stage(layers, parent=None) for layers in _cut(self))
 
-    def _dropped(self, x: Array, train: bool) -> Array:
-        if self.dropout == 0:
-            return x
-        layer = nn.Dropout(self.dropout, deterministic=not train)
-        return layer(x)
+
+def _cut(lstm: BiLSTM) -> list[tuple[Layers, ...]]:
+    """The layers, stage by stage."""
+    found: list[tuple[Layers, ...]] = [(functools.partial(_words, lstm),)]
+    found += [
+        (functools.partial(_both_directions, lstm, layer),)
+        for layer in range(lstm.layers)
+    ]
+    return [*found[:-1], (*found[-1], functools.partial(_pooled, lstm))]
+
+
+def _words(lstm: BiLSTM, _: nn.Module, inputs: PyTree, train: bool) -> dict[str, Array]:
+    x, present = WordEmbedding(
+        lstm.vocabulary,
+        lstm.width,
+        lstm.vectors,
+        lstm.freeze,
+        trunk="BiLSTM",
+        dtype=lstm.dtype,
+        name="words",
+    )(inputs)
+    return {"tokens": _dropped(lstm, x, train), "present": present}
+
+
+def _both_directions(
+    lstm: BiLSTM, layer: int, _: nn.Module, text: dict[str, Array], train: bool
+) -> dict[str, Array]:
+    x, lengths = text["tokens"], _lengths(text["present"])
+    directions = [
+        _read(lstm, x, lengths, reverse, f"{name}{layer}")
+        for reverse, name in ((False, "forward"), (True, "backward"))
+    ]
+    inside = (jnp.arange(1, x.shape[1] + 1) <= lengths[:, None])[..., None]
+    x = jnp.concatenate(directions, axis=-1).astype(lstm.dtype or x.dtype)
+    return {**text, "tokens": _dropped(lstm, jnp.where(inside, x, 0), train)}
+
+
+def _pooled(
+    lstm: BiLSTM, _: nn.Module, text: dict[str, Array], train: bool
+) -> dict[str, Array]:
+    x, present = text["tokens"], text["present"]
+    last = jnp.maximum(_lengths(present) - 1, 0)[:, None, None]
+    end = jnp.take_along_axis(x[..., : lstm.hidden], last, axis=1)[:, 0]
+    pooled = jnp.concatenate([end, x[:, 0, lstm.hidden :]], axis=-1)
+    return {"tokens": jnp.where(present[..., None], x, 0), "pooled": pooled}
+
+
+def _lengths(present: Array) -> Array:
+    """The place of the last word, from 1 on, `[B]`."""
+    places = jnp.arange(1, present.shape[1] + 1)
+    return jnp.max(jnp.where(present, places, 0), axis=1, initial=0)
+
+
+def _read(lstm: BiLSTM, x: Array, lengths: Array, reverse: bool, name: str) -> Array:
+    """The outputs of one direction `[B, L, hidden]`, in the order of the text."""
+    cell = nn.OptimizedLSTMCell(lstm.hidden, dtype=lstm.dtype, name=name)
+    zeros = jnp.zeros(
+        (x.shape[0], lstm.hidden), jnp.promote_types(x.dtype, jnp.float32)
+    )
+    rnn = nn.RNN(cell, reverse=reverse, keep_order=True)
+    outputs: Any = rnn(x, initial_carry=(zeros, zeros), seq_lengths=lengths)
+    return outputs
+
+
+def _dropped(lstm: BiLSTM, x: Array, train: bool) -> Array:
+    if lstm.dropout == 0:
+        return x
+    layer = nn.Dropout(lstm.dropout, deterministic=not train)
+    return layer(x)

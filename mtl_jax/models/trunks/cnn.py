@@ -1,5 +1,6 @@
 """Convolutional network."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import flax.linen as nn
 
 from mtl_jax.errors import unknown_name
 from mtl_jax.models.trunks import inputs as accepted
+from mtl_jax.models.trunks.in_turn import Layers, Stage, in_turn
 from mtl_jax.typing import Array
 
 
@@ -52,31 +54,64 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, inputs: Array, train: bool = False) -> Array:
         """`[B, H, W, C] -> [B, D]`."""
-        if self.pooling not in ("flatten", "mean"):
-            raise unknown_name("pooling of CNN", self.pooling, ("flatten", "mean"))
-        x = accepted.images(inputs, "CNN", self.input_scale, self.dtype)
-        least = 2 ** len(self.features)
-        if min(x.shape[1:3]) < least:
-            raise ValueError(
-                f"CNN with features={tuple(self.features)} halves the image "
-                f"{len(self.features)} times and needs {least}x{least} pixels or more; "
-                f"found images {tuple(x.shape)}. Give fewer features."
-            )
-        for width in self.features:
-            x = nn.Conv(width, (3, 3), dtype=self.dtype)(x)
-            x = self.activation(self._normalised(x, train))
-            x = nn.max_pool(x, (2, 2), (2, 2))
-        mean = self.pooling == "mean"
-        x = x.mean((1, 2)) if mean else x.reshape(x.shape[0], -1)
-        for width in self.dense:
-            x = nn.Dense(width, dtype=self.dtype)(x)
-            x = self.activation(self._normalised(x, train))
-            if self.dropout > 0:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return x
+        result: Array = in_turn(self, sum(_cut(self), ()), inputs, train)
+        return result
 
-    def _normalised(self, x: Array, train: bool) -> Array:
-        if not self.batch_norm:
-            return x
-        norm = nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype)
-        return norm(x)
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """One a convolution or dense layer; see `models.stages`."""
+        return tuple(Stage(layers, parent=None) for layers in _cut(self))
+
+
+def _cut(cnn: CNN) -> list[tuple[Layers, ...]]:
+    """The layers, stage by stage: the convolutions give images."""
+    images: list[Layers] = [functools.partial(_convolved, cnn, n) for n in cnn.features]
+    dense: list[Layers] = [functools.partial(_connected, cnn, n) for n in cnn.dense]
+    begin, pool = functools.partial(_images, cnn), functools.partial(_pooled, cnn)
+    found: list[tuple[Layers, ...]] = [(layer,) for layer in images + dense] or [()]
+    found[0] = (begin, *found[0])
+    if not dense:
+        found[-1] = (*found[-1], pool)
+    elif not images:
+        found[0] = (begin, pool, dense[0])
+    else:
+        found[len(images)] = (pool, dense[0])
+    return found
+
+
+def _images(cnn: CNN, _: nn.Module, inputs: Array, train: bool) -> Array:
+    if cnn.pooling not in ("flatten", "mean"):
+        raise unknown_name("pooling of CNN", cnn.pooling, ("flatten", "mean"))
+    x = accepted.images(inputs, "CNN", cnn.input_scale, cnn.dtype)
+    least = 2 ** len(cnn.features)
+    if min(x.shape[1:3]) < least:
+        raise ValueError(
+            f"CNN with features={tuple(cnn.features)} halves the image "
+            f"{len(cnn.features)} times and needs {least}x{least} pixels or more; "
+            f"found images {tuple(x.shape)}. Give fewer features."
+        )
+    return x
+
+
+def _convolved(cnn: CNN, width: int, _: nn.Module, x: Array, train: bool) -> Array:
+    x = nn.Conv(width, (3, 3), dtype=cnn.dtype)(x)
+    x = cnn.activation(_normalised(cnn, x, train))
+    return nn.max_pool(x, (2, 2), (2, 2))
+
+
+def _pooled(cnn: CNN, _: nn.Module, x: Array, train: bool) -> Array:
+    return x.mean((1, 2)) if cnn.pooling == "mean" else x.reshape(x.shape[0], -1)
+
+
+def _connected(cnn: CNN, width: int, _: nn.Module, x: Array, train: bool) -> Array:
+    x = nn.Dense(width, dtype=cnn.dtype)(x)
+    x = cnn.activation(_normalised(cnn, x, train))
+    if cnn.dropout > 0:
+        x = nn.Dropout(cnn.dropout, deterministic=not train)(x)
+    return x
+
+
+def _normalised(cnn: CNN, x: Array, train: bool) -> Array:
+    if not cnn.batch_norm:
+        return x
+    norm = nn.BatchNorm(not train, momentum=0.9, dtype=cnn.dtype)
+    return norm(x)

@@ -67,3 +67,16 @@ class DilatedCNN(nn.Module):
             channels = nn.Dropout(self.dropout, (1, 2), deterministic=not train)
             x = channels(x)
         return x
+
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """One a layer; see `models.stages`."""
+        plain, last = self.clone(parent=None, name=None), len(self.dilations) - 1
+        layers = [
+            plain.clone(
+                dilations=(dilation,),
+                dropout=self.dropout if i == last else 0.0,
+                input_scale=1.0 if i else self.input_scale,
+            )
+            for i, dilation in enumerate(self.dilations)
+        ]
+        return tuple(layers) or (plain,)

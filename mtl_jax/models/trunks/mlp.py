@@ -52,3 +52,12 @@ class MLP(nn.Module):
             if self.dropout > 0:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return x
+
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """One a layer; see `models.stages`."""
+        plain = self.clone(parent=None, name=None)
+        layers = [
+            plain.clone(features=(width,), input_scale=1.0 if i else self.input_scale)
+            for i, width in enumerate(self.features)
+        ]
+        return tuple(layers) or (plain,)

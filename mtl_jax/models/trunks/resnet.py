@@ -1,5 +1,6 @@
 """Residual networks."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import flax.linen as nn
 
 from mtl_jax.errors import unknown_name
 from mtl_jax.models.trunks import inputs as accepted
+from mtl_jax.models.trunks.in_turn import Layers, Stage, in_turn
 from mtl_jax.typing import Array
 
 Norm = Literal["batch", "group"]
@@ -62,24 +64,47 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, inputs: Array, train: bool = False) -> Array:
         """`[B, H, W, C] -> [B, D]`."""
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(f"{name} of ResNet", getattr(self, name), known)
-        x = accepted.images(inputs, "ResNet", self.input_scale, self.dtype)
-        layers = _Layers(self.norm, train, self.dtype)
-        if self.stem == "imagenet":
-            x = nn.relu(layers.norm(layers.conv(x, self.width, 7, 2)))
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        else:
-            x = nn.relu(layers.norm(layers.conv(x, self.width, 3)))
-        block = _CHOICES["block"][self.block]
-        for stage, count in enumerate(self.stages):
-            for i in range(count):
-                stride = 2 if stage > 0 and i == 0 else 1
-                name = f"stage{stage}_block{i}"
-                width = self.width * 2**stage
-                x = block(width, stride, self.norm, self.dtype, name=name)(x, train)
-        return x.mean((1, 2))
+        result: Array = in_turn(self, sum(_cut(self), ()), inputs, train)
+        return result
+
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """As in `stages`, the stem with the first; see `models.stages`."""
+        return tuple(Stage(layers, parent=None) for layers in _cut(self))
+
+
+def _cut(net: ResNet) -> list[tuple[Layers, ...]]:
+    """The layers, stage by stage."""
+    found: list[tuple[Layers, ...]] = [
+        (functools.partial(_blocks, net, stage),) for stage in range(len(net.stages))
+    ]
+    found = found or [()]
+    found[0] = (functools.partial(_stem, net), *found[0])
+    return [*found[:-1], (*found[-1], _mean)]
+
+
+def _stem(net: ResNet, _: nn.Module, inputs: Array, train: bool) -> Array:
+    for name, known in _CHOICES.items():
+        if getattr(net, name) not in known:
+            raise unknown_name(f"{name} of ResNet", getattr(net, name), known)
+    x = accepted.images(inputs, "ResNet", net.input_scale, net.dtype)
+    layers = _Layers(net.norm, train, net.dtype)
+    if net.stem == "imagenet":
+        x = nn.relu(layers.norm(layers.conv(x, net.width, 7, 2)))
+        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    return nn.relu(layers.norm(layers.conv(x, net.width, 3)))
+
+
+def _blocks(net: ResNet, stage: int, _: nn.Module, x: Array, train: bool) -> Array:
+    block, width = _CHOICES["block"][net.block], net.width * 2**stage
+    for i in range(net.stages[stage]):
+        stride = 2 if stage > 0 and i == 0 else 1
+        name = f"stage{stage}_block{i}"
+        x = block(width, stride, net.norm, net.dtype, name=name)(x, train)
+    return x
+
+
+def _mean(_: nn.Module, x: Array, train: bool) -> Array:
+    return x.mean((1, 2))
 
 
 class BasicBlock(nn.Module):

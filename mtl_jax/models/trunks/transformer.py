@@ -1,5 +1,6 @@
 """Transformer encoder of text."""
 
+import functools
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import numpy as np
 
 from mtl_jax.errors import unknown_name
 from mtl_jax.models.trunks.encoder_block import EncoderBlock
+from mtl_jax.models.trunks.in_turn import Layers, Stage, in_turn
 from mtl_jax.models.trunks.words import WordEmbedding, mean_of_present
 from mtl_jax.typing import Array, PyTree
 
@@ -65,46 +67,76 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, inputs: PyTree, train: bool = False) -> dict[str, Array]:
         """`{"tokens": [B, L]} -> {"tokens": [B, L, D], "pooled": [B, D]}`."""
-        x, present = WordEmbedding(
-            self.vocabulary,
-            self.width,
-            self.vectors,
-            self.freeze,
-            trunk="Transformer",
-            dtype=self.dtype,
-            name="words",
-        )(inputs)
-        if self.vectors is None:
-            x = x * jnp.asarray(self.width**0.5, x.dtype)
-        x = x + self._places(x.shape[1]).astype(x.dtype)
-        if self.dropout > 0:
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        mask = present[:, None, None, :]
-        for layer in range(self.layers):
-            hidden = self.hidden or 4 * self.width
-            x = EncoderBlock(
-                self.heads, hidden, self.dropout, self.dtype, name=f"block{layer}"
-            )(x, mask, train)
-        x = nn.LayerNorm(dtype=self.dtype)(x)
-        tokens = jnp.where(present[..., None], x, 0)
-        return {"tokens": tokens, "pooled": mean_of_present(tokens, present)}
+        result: dict[str, Array] = in_turn(self, sum(_cut(self), ()), inputs, train)
+        return result
 
-    def _places(self, length: int) -> Array:
-        """What each place adds, `[L, D]`."""
-        if self.positions == "sinusoidal":
-            return jnp.asarray(sinusoids(length, self.width))
-        if self.positions != "learned":
-            known = ("learned", "sinusoidal")
-            raise unknown_name("positions of Transformer", self.positions, known)
-        if length > self.max_length:
-            raise ValueError(
-                f"Transformer has learned positions for max_length={self.max_length} "
-                f"words; found texts of {length}. Give a larger max_length, shorter "
-                "texts, or positions='sinusoidal'"
-            )
-        shape = (self.max_length, self.width)
-        init = nn.initializers.normal(0.02)
-        return self.param("positions", init, shape, jnp.float32)[:length]
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """The words in their places, then one a block; see `models.stages`."""
+        return tuple(Stage(layers, parent=None) for layers in _cut(self))
+
+
+def _cut(net: Transformer) -> list[tuple[Layers, ...]]:
+    """The layers, stage by stage."""
+    found: list[tuple[Layers, ...]] = [(functools.partial(_words, net),)]
+    found += [(functools.partial(_block, net, layer),) for layer in range(net.layers)]
+    return [*found[:-1], (*found[-1], functools.partial(_pooled, net))]
+
+
+def _words(
+    net: Transformer, module: nn.Module, inputs: PyTree, train: bool
+) -> dict[str, Array]:
+    x, present = WordEmbedding(
+        net.vocabulary,
+        net.width,
+        net.vectors,
+        net.freeze,
+        trunk="Transformer",
+        dtype=net.dtype,
+        name="words",
+    )(inputs)
+    if net.vectors is None:
+        x = x * jnp.asarray(net.width**0.5, x.dtype)
+    x = x + _places(net, module, x.shape[1]).astype(x.dtype)
+    if net.dropout > 0:
+        x = nn.Dropout(net.dropout, deterministic=not train)(x)
+    return {"tokens": x, "present": present}
+
+
+def _block(
+    net: Transformer, layer: int, _: nn.Module, text: dict[str, Array], train: bool
+) -> dict[str, Array]:
+    hidden = net.hidden or 4 * net.width
+    block = EncoderBlock(
+        net.heads, hidden, net.dropout, net.dtype, name=f"block{layer}"
+    )
+    mask = text["present"][:, None, None, :]
+    return {**text, "tokens": block(text["tokens"], mask, train)}
+
+
+def _pooled(
+    net: Transformer, _: nn.Module, text: dict[str, Array], train: bool
+) -> dict[str, Array]:
+    x, present = nn.LayerNorm(dtype=net.dtype)(text["tokens"]), text["present"]
+    tokens = jnp.where(present[..., None], x, 0)
+    return {"tokens": tokens, "pooled": mean_of_present(tokens, present)}
+
+
+def _places(net: Transformer, module: nn.Module, length: int) -> Array:
+    """What each place adds, `[L, D]`."""
+    if net.positions == "sinusoidal":
+        return jnp.asarray(sinusoids(length, net.width))
+    if net.positions != "learned":
+        known = ("learned", "sinusoidal")
+        raise unknown_name("positions of Transformer", net.positions, known)
+    if length > net.max_length:
+        raise ValueError(
+            f"Transformer has learned positions for max_length={net.max_length} "
+            f"words; found texts of {length}. Give a larger max_length, shorter "
+            "texts, or positions='sinusoidal'"
+        )
+    shape = (net.max_length, net.width)
+    init = nn.initializers.normal(0.02)
+    return module.param("positions", init, shape, jnp.float32)[:length]
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:

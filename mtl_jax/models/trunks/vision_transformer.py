@@ -1,5 +1,6 @@
 """Vision transformer."""
 
+import functools
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from mtl_jax.errors import unknown_name
 from mtl_jax.models.trunks import inputs as accepted
 from mtl_jax.models.trunks.encoder_block import EncoderBlock
+from mtl_jax.models.trunks.in_turn import Layers, Stage, in_turn
 from mtl_jax.typing import Array
 
 
@@ -55,44 +57,70 @@ class VisionTransformer(nn.Module):
     @nn.compact
     def __call__(self, inputs: Array, train: bool = False) -> Array:
         """`[B, H, W, C] -> [B, D]`."""
-        if self.pooling not in ("class", "mean"):
-            known = ("class", "mean")
-            raise unknown_name("pooling of VisionTransformer", self.pooling, known)
-        x = accepted.images(inputs, "VisionTransformer", self.input_scale, self.dtype)
-        if x.shape[1] % self.patch or x.shape[2] % self.patch:
-            raise ValueError(
-                f"VisionTransformer cuts images into patches of patch={self.patch} "
-                f"pixels; found images {tuple(x.shape)}. Give a patch that divides "
-                "height and width, or pad the images"
-            )
-        size = (self.patch, self.patch)
-        x = nn.Conv(self.width, size, size, "VALID", dtype=self.dtype, name="patches")(
-            x
-        )
-        x = x.reshape(x.shape[0], -1, self.width)
-        if self.pooling == "class":
-            token = self.param("class", nn.initializers.zeros, (1, 1, self.width))
-            token = jnp.broadcast_to(token, (x.shape[0], 1, self.width))
-            x = jnp.concatenate([token.astype(x.dtype), x], axis=1)
-        x = x + self._places(x.shape[1]).astype(x.dtype)
-        if self.dropout > 0:
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        for layer in range(self.layers):
-            hidden = self.hidden or 4 * self.width
-            x = EncoderBlock(
-                self.heads, hidden, self.dropout, self.dtype, name=f"block{layer}"
-            )(x, None, train)
-        x = nn.LayerNorm(dtype=self.dtype)(x)
-        return x[:, 0] if self.pooling == "class" else x.mean(1)
+        result: Array = in_turn(self, sum(_cut(self), ()), inputs, train)
+        return result
 
-    def _places(self, count: int) -> Array:
-        """What each place adds, `[1, N, D]`."""
-        if self.has_variable("params", "positions"):
-            known: int = self.get_variable("params", "positions").shape[1]
-            if known != count:
-                raise ValueError(
-                    f"VisionTransformer has learned positions for {known} patches; "
-                    f"found images of {count}. Give images of one size"
-                )
-        shape = (1, count, self.width)
-        return self.param("positions", nn.initializers.normal(0.02), shape)
+    def in_stages(self) -> tuple[nn.Module, ...]:
+        """The patches in their places, then one a block; see `models.stages`."""
+        return tuple(Stage(layers, parent=None) for layers in _cut(self))
+
+
+def _cut(net: VisionTransformer) -> list[tuple[Layers, ...]]:
+    """The layers, stage by stage."""
+    found: list[tuple[Layers, ...]] = [(functools.partial(_patches, net),)]
+    found += [(functools.partial(_block, net, layer),) for layer in range(net.layers)]
+    return [*found[:-1], (*found[-1], functools.partial(_pooled, net))]
+
+
+def _patches(
+    net: VisionTransformer, module: nn.Module, inputs: Array, train: bool
+) -> Array:
+    if net.pooling not in ("class", "mean"):
+        known = ("class", "mean")
+        raise unknown_name("pooling of VisionTransformer", net.pooling, known)
+    x = accepted.images(inputs, "VisionTransformer", net.input_scale, net.dtype)
+    if x.shape[1] % net.patch or x.shape[2] % net.patch:
+        raise ValueError(
+            f"VisionTransformer cuts images into patches of patch={net.patch} "
+            f"pixels; found images {tuple(x.shape)}. Give a patch that divides "
+            "height and width, or pad the images"
+        )
+    size = (net.patch, net.patch)
+    x = nn.Conv(net.width, size, size, "VALID", dtype=net.dtype, name="patches")(x)
+    x = x.reshape(x.shape[0], -1, net.width)
+    if net.pooling == "class":
+        token = module.param("class", nn.initializers.zeros, (1, 1, net.width))
+        token = jnp.broadcast_to(token, (x.shape[0], 1, net.width))
+        x = jnp.concatenate([token.astype(x.dtype), x], axis=1)
+    x = x + _places(net, module, x.shape[1]).astype(x.dtype)
+    if net.dropout > 0:
+        x = nn.Dropout(net.dropout, deterministic=not train)(x)
+    return x
+
+
+def _block(
+    net: VisionTransformer, layer: int, _: nn.Module, x: Array, train: bool
+) -> Array:
+    hidden = net.hidden or 4 * net.width
+    block = EncoderBlock(
+        net.heads, hidden, net.dropout, net.dtype, name=f"block{layer}"
+    )
+    return block(x, None, train)
+
+
+def _pooled(net: VisionTransformer, _: nn.Module, x: Array, train: bool) -> Array:
+    x = nn.LayerNorm(dtype=net.dtype)(x)
+    return x[:, 0] if net.pooling == "class" else x.mean(1)
+
+
+def _places(net: VisionTransformer, module: nn.Module, count: int) -> Array:
+    """What each place adds, `[1, N, D]`."""
+    if module.has_variable("params", "positions"):
+        known: int = module.get_variable("params", "positions").shape[1]
+        if known != count:
+            raise ValueError(
+                f"VisionTransformer has learned positions for {known} patches; "
+                f"found images of {count}. Give images of one size"
+            )
+    shape = (1, count, net.width)
+    return module.param("positions", nn.initializers.normal(0.02), shape)

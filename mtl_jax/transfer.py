@@ -1,0 +1,179 @@
+"""What of a trained run another model begins with, and what it does not."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl_jax import config as settings
+from mtl_jax import stacked, trained
+from mtl_jax.models import Variables
+from mtl_jax.typing import PyTree
+
+_MOST = 12
+
+
+class Report(NamedTuple):
+    """What happened to each leaf, by name.
+
+    Attributes:
+        taken: those that have the values of the trained run.
+        parameters: how many numbers that is.
+        other_shape: those that both have, with the shapes here and there.
+        only_here: new ones, which stay as initialised.
+        only_there: those that were left behind.
+        skipped: those that were to stay as initialised.
+    """
+
+    taken: tuple[str, ...]
+    parameters: int
+    other_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    only_here: tuple[str, ...]
+    only_there: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        differing = [
+            f"{name}: {list(here)} here, {list(there)} there"
+            for name, (here, there) in self.other_shape.items()
+        ]
+        parts = {
+            f"taken over, {self.parameters:,} numbers": self.taken,
+            "of another shape, initialised anew": differing,
+            "only here, initialised": self.only_here,
+            "skipped as asked, initialised": self.skipped,
+            "only there, left behind": self.only_there,
+        }
+        lines = []
+        for title, names in parts.items():
+            if names:
+                lines.append(f"{title} ({len(names)}):")
+                lines += [f"  {name}" for name in names[:_MOST]]
+            if len(names) > _MOST:
+                lines.append(f"  ... and {len(names) - _MOST} more")
+        return "\n".join(lines)
+
+
+def partial_restore(
+    variables: Variables,
+    source: Variables,
+    *,
+    rename: Mapping[str, str] | None = None,
+    skip: Sequence[str] = (),
+) -> tuple[Variables, Report]:
+    """The variables of a model, with those of another where name and shape agree.
+
+    Heads that are stacked are taken one by one. Names are `shared/trunk/…`,
+    `specific/heads_digit/…` and `collections/…`.
+
+    Args:
+        variables: as initialised.
+        source: of the other model.
+        rename: the beginnings of names here, and what the other model calls them; the
+            longest that fits counts.
+        skip: regular expressions; what they are found in stays as initialised.
+
+    Returns:
+        The variables, and a report.
+
+    Raises:
+        ValueError: nothing agrees; the text has the report.
+
+    Example:
+        >>> here = Variables({"trunk": jnp.zeros(2)}, {"new": jnp.zeros(3)}, ())
+        >>> there = Variables({"body": jnp.ones(2)}, {"old": jnp.ones(1)}, ())
+        >>> found, report = partial_restore(
+        ...     here, there, rename={"shared/trunk": "shared/body"})
+        >>> print(found.shared["trunk"])
+        [1. 1.]
+        >>> print(report)
+        taken over, 2 numbers (1):
+          shared/trunk
+        only here, initialised (1):
+          specific/new
+        only there, left behind (1):
+          specific/old
+    """
+    apart = stacked.named(variables._asdict())
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(apart)
+    there = _leaves(source)
+    known = dict(there)
+    taken, only_here, skipped, other_shape = [], [], [], {}
+    leaves, numbers = [], 0
+    for path, leaf in pairs:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        theirs = _renamed(name, rename or {})
+        found = known.get(theirs)
+        there.pop(theirs, None)
+        if any(re.search(pattern, name) for pattern in skip):
+            skipped.append(name)
+        elif found is None:
+            only_here.append(name)
+        elif found.shape != leaf.shape:
+            other_shape[name] = (tuple(leaf.shape), tuple(found.shape))
+        else:
+            taken.append(name)
+            numbers += int(np.size(found))
+            leaf = jnp.asarray(found).astype(leaf.dtype)
+        leaves.append(leaf)
+    report = Report(
+        tuple(taken),
+        numbers,
+        other_shape,
+        tuple(only_here),
+        tuple(there),
+        tuple(skipped),
+    )
+    if not taken:
+        raise ValueError(
+            "nothing of the trained model fits this one. Give transfer.rename, the "
+            f"beginnings of names here and there:\n{report}"
+        )
+    new = jax.tree_util.tree_unflatten(treedef, leaves)
+    return Variables(**stacked.stack_like(new, variables._asdict())), report
+
+
+def from_run(
+    config: settings.TransferConfig, variables: Variables
+) -> tuple[Variables, Report]:
+    """`partial_restore` from a work dir.
+
+    Raises:
+        FileNotFoundError: no such work dir, or no checkpoint in it.
+        ValueError: nothing agrees.
+    """
+    assert config.init_from is not None
+    state = trained.load_run(config.init_from, config.checkpoint).state
+    source = Variables(state.shared, state.specific, state.collections)
+    return partial_restore(variables, source, rename=config.rename, skip=config.skip)
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run has been saved, and goes on by itself."""
+    folder = workdir / "checkpoints"
+    return folder.is_dir() and any(p.name.isdigit() for p in folder.iterdir())
+
+
+def _leaves(tree: Variables) -> dict[str, Any]:
+    apart: PyTree = stacked.named(jax.device_get(tree._asdict()))
+    pairs, _ = jax.tree_util.tree_flatten_with_path(apart)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in pairs
+    }
+
+
+def _renamed(name: str, rename: Mapping[str, str]) -> str:
+    fitting = [
+        here
+        for here in rename
+        if name == here or name.startswith(here.rstrip("/") + "/")
+    ]
+    if not fitting:
+        return name
+    here = max(fitting, key=len)
+    return rename[here].rstrip("/") + name[len(here.rstrip("/")) :]
