@@ -47,9 +47,10 @@ BELOW = {
     ),
     "build_model": "typing errors config losses models tasks",
     "build_balance": "typing errors config data",
+    "build_data": "typing errors config data build_balance build_model",
     "build": (
         "typing errors config data losses metrics models tasks weighting build_model "
-        "build_balance parts"
+        "build_balance build_data parts"
     ),
     "parts": "typing errors stacked",
     "transfer": "typing errors config models stacked trained",
@@ -65,8 +66,11 @@ BELOW = {
     "averaged": "typing errors stacked config build train trained",
     "deploy": "typing errors stacked models tasks train",
     "exported": "build deploy train trained",
-    "cli": "_version typing errors config data weighting report train run trained"
-    " compilation_cache deploy ensembles exported tuning",
+    "commands": (
+        "typing errors config data weighting report train run trained compilation_cache"
+        " deploy ensembles exported tuning"
+    ),
+    "cli": "_version train commands",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
 }
