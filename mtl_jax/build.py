@@ -11,6 +11,7 @@ import optax
 
 from mtl_jax import (
     build_balance,
+    build_pretexts,
     losses,
     metrics,
     models,
@@ -50,8 +51,10 @@ def build(config: settings.Config, facts: Mapping[str, Any] | None = None) -> Pa
     configs = task_configs(config, facts)
     task_list = tuple(build_task(t, facts.get("tasks", {})) for t in configs)
     tasks.check_names(task_list)
-    per_token = {t.name for t in configs if t.kind == "tokens"}
-    model = build_model(config.model, task_list, facts.get("model", {}), per_token)
+    build_pretexts.check_heads(config.model, task_list)
+    per_token = {t.name for t in configs if t.kind in ("tokens", "masked_tokens")}
+    own = {t.name: t.head_features for t in configs if t.head_features is not None}
+    model = build_model(config.model, task_list, facts.get("model", {}), per_token, own)
     model = models.augmented(model, build_augmentations(config.data.augment, configs))
     count = config.model.heads_per_task
     if count > 1:
@@ -92,7 +95,7 @@ def build_augmentations(
     return tuple(made)
 
 
-_DENSE = ("segmentation", "depth", "normals")
+_DENSE = ("segmentation", "depth", "normals", *build_pretexts.OF_PIXELS)
 """Kinds whose labels have the pixels of the inputs."""
 
 
@@ -166,6 +169,13 @@ def build_task(
         ValueError: a loss or metric that there is not, or a number of outputs that is
             missing or does not fit.
     """
+    if config.kind in tasks.PRETEXTS:
+        return build_pretexts.build_task(config, known or {})
+    if config.args:
+        raise ValueError(
+            f"task {config.name!r} was given args {config.args}, which are of kinds "
+            f"that need no labels: {', '.join(tasks.PRETEXTS)}. Take them away"
+        )
     fields: dict[str, Any] = {"weight": config.weight, "main": config.main}
     fields["label"] = config.name if config.above is not None else config.label
     facts = (known or {}).get(fields["label"] or config.name, {})

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from mtl_jax import build_balance, data
+from mtl_jax import build_balance, build_pretexts, data
 from mtl_jax import config as settings
 from mtl_jax.build_model import typed
 from mtl_jax.errors import unknown_name
@@ -26,13 +26,14 @@ def build_data(config: settings.Config) -> data.Dataset:
         return None if source is None else _with_labels(source, made)
 
     train = _with_labels(_fewer(loaded.train, config.data), made)
-    train = _ordered(train, config.data)
+    train = _ordered(_few_labels(train, config), config.data)
+    facts = build_balance.with_counts(config.tasks, train, loaded.facts)
     return data.Dataset(
         loaded.name,
         train,
         with_made(loaded.validation),
         with_made(loaded.test),
-        build_balance.with_counts(config.tasks, train, loaded.facts),
+        build_pretexts.with_sizes(config.tasks, train.inputs, facts),
     )
 
 
@@ -47,6 +48,19 @@ def _fewer(source: data.ArraySource, config: settings.DataConfig) -> data.ArrayS
             "examples. Give no more, or leave it out"
         )
     return source.select(np.random.default_rng(count).permutation(len(source))[:count])
+
+
+def _few_labels(source: data.ArraySource, config: settings.Config) -> data.ArraySource:
+    """The training split, with some labels hidden."""
+    if not config.data.labelled:
+        if config.data.labelled_half:
+            raise ValueError(
+                "data.labelled_half is of the examples that data.labelled names: set it"
+            )
+        return source
+    counts = build_pretexts.labels_of(config.data.labelled, config.tasks)
+    half = config.data.labelled_half
+    return data.few_labels(source, counts, config.seed, half=half)
 
 
 def _ordered(source: data.ArraySource, config: settings.DataConfig) -> data.ArraySource:

@@ -1,5 +1,6 @@
 """From settings to a model: trunk, heads, and what of them is shared."""
 
+import dataclasses
 import functools
 import inspect
 import typing
@@ -22,6 +23,7 @@ def build_model(
     task_list: tuple[tasks.Task, ...],
     facts: Mapping[str, Any] | None = None,
     per_token: Collection[str] = (),
+    head_features: Mapping[str, tuple[int, ...]] | None = None,
 ) -> models.Model:
     """An architecture of a trunk and a head for each task.
 
@@ -31,6 +33,8 @@ def build_model(
             steps that follow one another.
         facts: arguments of the trunk that follow from the data.
         per_token: tasks whose heads look at every word of a text.
+        head_features: hidden layers of the heads of some tasks; default: those of the
+            settings, and for contrastive tasks one at least.
 
     Raises:
         ValueError: a trunk, architecture or argument that there is not, or a task that
@@ -52,7 +56,10 @@ def build_model(
         models.ARCHITECTURES,
         config.architecture_args,
         trunk=trunk,
-        heads={t.name: _head(config, t, t.name in per_token) for t in task_list},
+        heads={
+            t.name: _head(_own(config, t, head_features or {}), t, t.name in per_token)
+            for t in task_list
+        },
     )
     return models.in_dtype(models.from_linen(net), config.dtype)
 
@@ -113,6 +120,25 @@ def typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]:
     return result
 
 
+def _own(
+    config: settings.ModelConfig,
+    task: tasks.Task,
+    head_features: Mapping[str, tuple[int, ...]],
+) -> settings.ModelConfig:
+    """The settings with the hidden layers of a task's head."""
+    features = head_features.get(task.name)
+    if features is None:
+        features = config.head_features
+        if task.pretext is not None and task.pretext.width and not features:
+            features = (task.pretext.width,)
+    return dataclasses.replace(config, head_features=features)
+
+
+def _width(task: tasks.Task) -> int:
+    own = None if task.pretext is None else task.pretext.width
+    return own or task.num_outputs or 1
+
+
 def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn.Module:
     """The head of a task, or several of them."""
     head = _one_head(config, task, per_token)
@@ -134,7 +160,7 @@ _READS_OUTPUTS = ("esmm",)
 def _one_head(
     config: settings.ModelConfig, task: tasks.Task, per_token: bool
 ) -> nn.Module:
-    width = task.num_outputs or 1
+    width = _width(task)
     if config.architecture in models.OF_VECTORS:
         if per_token:
             raise ValueError(

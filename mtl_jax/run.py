@@ -18,6 +18,7 @@ import optax
 from mtl_jax import (
     build,
     build_balance,
+    build_pretexts,
     data,
     distil,
     models,
@@ -84,7 +85,7 @@ def train_run(
     build.build_optimizer(config.optimizer, num_steps=1)
     # What is wrong in the settings is told before the data are read.
     build.build_method(config.method)
-    waits = any(map(build_balance.asks, config.tasks))
+    waits = any(build_balance.asks(t) or build_pretexts.asks(t) for t in config.tasks)
     if config.tasks and config.data.name not in data.RECIPES and not waits:
         build.build(config)
     dataset = build.build_data(config)

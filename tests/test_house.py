@@ -48,17 +48,20 @@ BELOW = {
     ),
     "build_model": "typing errors config losses models tasks",
     "build_balance": "typing errors config data",
-    "build_data": "typing errors config data build_balance build_model",
+    "build_pretexts": "typing errors config data models tasks build_model",
+    "build_data": (
+        "typing errors config data build_balance build_pretexts build_model"
+    ),
     "build": (
         "typing errors config data losses metrics models tasks weighting build_model "
-        "build_balance build_data parts"
+        "build_balance build_pretexts build_data parts"
     ),
     "parts": "typing errors stacked",
     "transfer": "typing errors config models stacked trained",
     "study": "config report run",
     "distil": "errors config data report tasks train trained",
     "run": "typing errors config data build checkpoint report train tasks parallel"
-    " weighting build_balance distil transfer models",
+    " weighting build_balance build_pretexts distil transfer models",
     "trained": "typing errors config data build checkpoint train",
     "ensembles": (
         "typing errors config data losses metrics tasks together build train trained"

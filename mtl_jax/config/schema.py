@@ -32,6 +32,11 @@ class DataConfig:
     """Of the policy "sampled", where every task has its own examples."""
     train_examples: int | None = _least(1, None)
     """Train on so many examples alone; the same ones whatever the seed of the run."""
+    labelled: dict[str, int] = field(default_factory=dict)
+    """Hide the labels of these tasks in training, but those of so many examples; which,
+    follows from the seed."""
+    labelled_half: bool = False
+    """One half of every batch has examples with such labels, the other one others."""
     balance: str | None = None
     """A label whose classes are drawn equally often in training."""
     balance_shares: tuple[float, ...] = ()
@@ -63,7 +68,16 @@ class TaskConfig:
         "segmentation",
         "depth",
         "normals",
+        "autoencoding",
+        "denoising",
+        "masked",
+        "masked_tokens",
+        "rotation",
+        "contrastive",
     ]
+    """The last six need no labels, see `mtl_jax.tasks.PRETEXTS`."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Of a kind that needs no labels, e.g. `{"share": 0.5}` of masked."""
     label: str | None = None
     """The feature that holds the labels; default: the name of the task."""
     above: float | None = None
@@ -79,6 +93,8 @@ class TaskConfig:
     """Of the loss; `class_weights` may be "balanced": from the training labels."""
     metrics: tuple[str, ...] | None = None
     """Default: the usual ones of the kind."""
+    head_features: tuple[int, ...] | None = None
+    """Hidden layers of its head; default: those of all, and one for contrastive."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mtl_jax.data.class_counts import balancing_draws as balancing_draws
 from mtl_jax.data.class_counts import class_counts as class_counts
 from mtl_jax.data.columns import read_columns as read_columns
 from mtl_jax.data.drawn_batches import DrawnBatches as DrawnBatches
+from mtl_jax.data.few_labels import few_labels as few_labels
 from mtl_jax.data.grain import GrainBatches as GrainBatches
 from mtl_jax.data.grouped_batches import GroupedBatches as GroupedBatches
 from mtl_jax.data.hosts import host_part as host_part
