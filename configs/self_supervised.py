@@ -8,7 +8,6 @@ Commands:
 """
 
 import argparse
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
