@@ -7,7 +7,6 @@ from typing import Any
 from mtl_jax import config as settings
 from mtl_jax import data, tasks
 from mtl_jax.build_model import typed
-from mtl_jax.errors import unknown_name
 from mtl_jax.models import augmentations
 
 OF_PIXELS = ("autoencoding", "denoising", "masked")
@@ -121,21 +120,23 @@ def check_heads(model: settings.ModelConfig, task_list: Sequence[tasks.Task]) ->
 def labels_of(
     wanted: Mapping[str, int], task_configs: Sequence[settings.TaskConfig]
 ) -> dict[str, int]:
-    """The counts of `data.labelled`, by label where they are given by task.
+    """The counts of `data.labelled`, by label; what is no task of the run is a label.
 
     Raises:
-        ValueError: a task that there is not, a self-supervised one, or two tasks of one
-            label with different counts.
+        ValueError: a self-supervised task, or two tasks of one label with different
+            counts.
     """
-    if not task_configs:
-        return dict(wanted)
-    own = {t.name: t for t in task_configs if t.kind not in tasks.PRETEXTS}
+    own = {task.name: task for task in task_configs}
     found: dict[str, int] = {}
     for name, count in wanted.items():
-        if name not in own:
-            raise unknown_name("task with labels of data.labelled", name, own)
-        task = own[name]
-        label = name if task.above is not None else task.label or name
+        task, label = own.get(name), name
+        if task is not None and task.kind in tasks.PRETEXTS:
+            raise ValueError(
+                f"data.labelled hides labels of task {name!r}, which is of the kind "
+                f"{task.kind} and needs none. Take it out"
+            )
+        if task is not None and task.above is None:
+            label = task.label or name
         if found.setdefault(label, count) != count:
             raise ValueError(
                 f"data.labelled gives the label {label!r} of task {name!r} two counts, "

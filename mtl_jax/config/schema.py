@@ -33,8 +33,8 @@ class DataConfig:
     train_examples: int | None = _least(1, None)
     """Train on so many examples alone; the same ones whatever the seed of the run."""
     labelled: dict[str, int] = field(default_factory=dict)
-    """Hide the labels of these tasks in training, but those of so many examples; which,
-    follows from the seed."""
+    """Hide the labels of these tasks (or labels) in training, but those of so many
+    examples; which, follows from the seed."""
     labelled_half: bool = False
     """One half of every batch has examples with such labels, the other one others."""
     balance: str | None = None
