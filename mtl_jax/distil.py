@@ -83,6 +83,12 @@ def _names(config: settings.DistilConfig, task_list: Sequence[tasks.Task]) -> li
     for name in config.tasks:
         if name not in known:
             raise unknown_name("task of distil.tasks", name, known)
+    for task in task_list:
+        if task.pretext is not None and task.name in config.tasks:
+            raise ValueError(
+                f"distil.tasks has {task.name}, which makes labels of the inputs and "
+                "has no teacher. Take it out"
+            )
     return list(config.tasks)
 
 

@@ -54,12 +54,17 @@ def ensemble_outputs(
     inputs: data.Inputs,
     task_names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The averaged outputs of all runs, `{task: [N, ...]}`; see `losses.average`."""
+    """The averaged outputs of all runs, `{task: [N, ...]}`; see `losses.average`.
+
+    Without names those of all tasks but self-supervised ones, which are there to train.
+    """
+    known = {task.name: task for task in runs[0].parts.tasks}
+    if task_names is None and any(t.pretext is not None for t in known.values()):
+        task_names = [name for name, t in known.items() if t.pretext is None]
     each = [
         train.predict(run.parts.model, run.state, inputs, task_names=task_names)
         for run in runs
     ]
-    known = {task.name: task for task in runs[0].parts.tasks}
     return {
         name: np.asarray(
             losses.average(known[name].loss, jnp.stack([o[name] for o in each]))
@@ -126,7 +131,7 @@ def evaluate_runs(
     runs = load_ensemble(workdirs, which, overrides=overrides)
     source = build.build_data(runs[0].config).split(split)
     outputs = ensemble_outputs(runs, source.inputs)
-    return score(runs[0].parts.tasks, outputs, source)
+    return score([t for t in runs[0].parts.tasks if t.name in outputs], outputs, source)
 
 
 def score(

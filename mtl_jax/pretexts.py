@@ -22,11 +22,6 @@ NO_REPRESENTATION = (
 _STREAM = 0x766965  # apart from whatever the model draws with its key
 
 
-def any_of(task_list: Sequence[tasks.Task]) -> bool:
-    """Whether a task is self-supervised."""
-    return any(task.pretext is not None for task in task_list)
-
-
 def have_views(task_list: Sequence[tasks.Task]) -> bool:
     """Whether a task reads other inputs than the rest."""
     return any(t.pretext is not None and t.pretext.num_views for t in task_list)

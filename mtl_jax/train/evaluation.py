@@ -46,9 +46,10 @@ def make_evaluation(
         state: tuple[PyTree, PyTree, PyTree], batch: Batch
     ) -> dict[str, PyTree]:
         found: Mapping[str, Any]
-        if pretexts.any_of(task_list):
+        if pretexts.have_views(task_list):
             found, _, batch = pretexts.outputs(model, task_list, state, batch)
         else:
+            _, batch = pretexts.look(task_list, batch, None)
             found = outputs(model, state, batch["inputs"])
         groups = together.groups(task_list, found, batch)
         out = objective.losses_of(groups)
