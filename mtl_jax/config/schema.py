@@ -76,8 +76,6 @@ class TaskConfig:
         "contrastive",
     ]
     """The last six need no labels, see `mtl_jax.tasks.PRETEXTS`."""
-    args: dict[str, Any] = field(default_factory=dict)
-    """Of a kind that needs no labels, e.g. `{"share": 0.5}` of masked."""
     label: str | None = None
     """The feature that holds the labels; default: the name of the task."""
     above: float | None = None
@@ -95,6 +93,8 @@ class TaskConfig:
     """Default: the usual ones of the kind."""
     head_features: tuple[int, ...] | None = None
     """Hidden layers of its head; default: those of all, and one for contrastive."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Of a kind that needs no labels, e.g. `{"share": 0.5}` of masked."""
 
 
 @dataclass(frozen=True)
