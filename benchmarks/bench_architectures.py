@@ -51,7 +51,7 @@ AROUND: Mapping[str, tuple[str, Arguments]] = {
     "soft_sharing": ("soft_sharing", _given()),
     "soft_sharing, trace norm": ("soft_sharing", _given(penalty="trace_norm")),
     "cross_stitch": ("cross_stitch", _given()),
-    "sluice": ("sluice", _given()),
+    "sluice": ("sluice", _given(mixture=False)),
     "mtan": ("mtan", _given()),
     "learning_to_branch": ("learning_to_branch", _given()),
     "attention, global": ("task_attention", _attention("global")),
