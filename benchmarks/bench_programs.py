@@ -81,6 +81,11 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     found["words_and_documents"] = Program(
         "words_and_documents", methods=(), alone=("ner", "amazon", "imdb", "yelp")
     )
+    # Tasks without labels are there to help: none of them is for itself.
+    found["self_supervised"] = Program("self_supervised", alone=("digit", "odd"))
+    found["masked_words"] = Program(
+        "masked_words", methods=(), alone=("upos", "deprel")
+    )
     found["many_tasks"] = Program("many_tasks", alone=[f"task_{t}" for t in range(12)])
     weights = (0.1, 1.0)
     found["mnist_auxiliary"] = Program(

@@ -22,7 +22,7 @@ from mtl_jax.config import (
 )
 
 TAGS = ("upos", "deprel")
-LABELLED, SENTENCES = 200, 5_000
+LABELLED, SENTENCES = 200, 3_000
 MASKED = TaskConfig("word", "masked_tokens", num_outputs=1_000)
 KEYS = tuple(f"{tag}/token_accuracy" for tag in TAGS)
 
@@ -30,7 +30,7 @@ KEYS = tuple(f"{tag}/token_accuracy" for tag in TAGS)
 def settings(
     name: str, tags: tuple[str, ...], seed: int, *others: TaskConfig
 ) -> Config:
-    """Of 5,000 sentences, 200 have tags; half of every batch does."""
+    """Of 3,000 sentences, 200 have tags; half of every batch does."""
     return Config(
         name=name.replace(" ", "_"),
         data=DataConfig(
