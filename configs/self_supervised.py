@@ -34,6 +34,7 @@ the tasks nor anything else was tuned.
 """
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,6 +52,11 @@ SUPERVISED = {
     "digit": TaskConfig("digit", "classification", main=True),
     "odd": TaskConfig("odd", "binary", main=True),
 }
+AUGMENT = (
+    {"name": "crop", "least": 0.6},
+    {"name": "shift", "pixels": 3},
+    {"name": "noise", "deviation": 25.0},
+)
 AUXILIARY = (
     TaskConfig("autoencoding", "autoencoding", weight=10.0),
     TaskConfig("denoising", "denoising", args={"level": 0.5}, weight=10.0),
@@ -59,14 +65,7 @@ AUXILIARY = (
     TaskConfig(
         "contrastive",
         "contrastive",
-        args={
-            "temperature": 0.5,
-            "augment": [
-                {"name": "crop", "least": 0.6},
-                {"name": "shift", "pixels": 3},
-                {"name": "noise", "deviation": 25.0},
-            ],
-        },
+        args={"temperature": 0.5, "augment": list(AUGMENT)},
     ),
 )
 LABELLED = 100
@@ -96,13 +95,12 @@ def settings(name: str, *tasks: TaskConfig, seed: int = 0) -> Config:
 
 
 def get_config() -> Config:
-    """Both supervised tasks, and which way up an image is."""
-    rotation = next(task for task in AUXILIARY if task.name == "rotation")
-    return settings("self_supervised", *SUPERVISED.values(), rotation)
+    """Both supervised tasks and the contrastive one."""
+    return settings("self_supervised", *SUPERVISED.values(), AUXILIARY[-1])
 
 
 def runs() -> dict[str, study.Make]:
-    """Each task alone, both, and both with each of the others."""
+    """Each task alone, both, and both with augmented inputs or one of the others."""
     both = tuple(SUPERVISED.values())
     sets = {f"{name} alone": (task,) for name, task in SUPERVISED.items()}
     sets["both"] = both
@@ -114,7 +112,13 @@ def runs() -> dict[str, study.Make]:
 
         return of
 
-    return {name: make(name, tasks) for name, tasks in sets.items()}
+    def augmented(seed: int, _: Mapping[str, Path]) -> Config:
+        config = settings("both, augmented", *both, seed=seed)
+        data = dataclasses.replace(config.data, augment=AUGMENT)
+        return dataclasses.replace(config, data=data)
+
+    found = {name: make(name, tasks) for name, tasks in sets.items()}
+    return {**found, "both, augmented": augmented}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -177,4 +177,4 @@ def test_the_programs_are_built():
         made = build.build(config.load(folder / f"{name}.py"), facts)
         found[name] = {t.name: t.num_outputs for t in made.tasks}
     assert found["masked_words"] == {"upos": 5, "deprel": 5, "word": 1000}
-    assert found["self_supervised"] == {"digit": 10, "odd": 1, "rotation": 4}
+    assert found["self_supervised"] == {"digit": 10, "odd": 1, "contrastive": None}
