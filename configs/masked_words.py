@@ -3,8 +3,27 @@
 Commands:
 
     mtl-jax data prepare ewt --from DIR
+    mtl-jax train configs/masked_words.py
     python configs/masked_words.py
 
+The English Web Treebank's parts of speech and relations. Of 3,000 training sentences
+200 have tags, others in every seed; half of every batch does. The masked words are the
+1,000 most frequent ones; hidden are 15 % of their places. The first command trains all
+three tasks, the second one all runs.
+
+Measured on a core of an AMD EPYC: about half a minute a run. Test split, last epoch,
+token accuracy, mean ± sample standard deviation over seeds 0, 1, 2:
+
+    | run               | upos           | deprel         |
+    | ----------------- | -------------- | -------------- |
+    | upos alone        | 77.11 ± 0.93 % |                |
+    | deprel alone      |                | 62.73 ± 0.55 % |
+    | both              | 77.18 ± 0.67 % | 64.96 ± 0.05 % |
+    | with masked words | 78.37 ± 0.39 % | 65.55 ± 0.36 % |
+
+Masked words help both tags in every seed: by 0.6, 1.3 and 1.7 points for the parts of
+speech, by 0.8, 0.2 and 0.7 for the relations. Nothing was tuned. With the tags of all
+training sentences configs/ewt.py reaches 94.6 % and 87.6 %.
 """
 
 import argparse
