@@ -37,9 +37,7 @@ def build_model(
     """
     trunk = None
     if config.trunk is not None:
-        trunk = _made(
-            "trunk", config.trunk, models.TRUNKS, config.trunk_args, facts=facts or {}
-        )
+        trunk = _trunk(config.trunk, config.trunk_args, facts or {})
     elif config.architecture not in models.OF_VECTORS:
         raise ValueError(
             f"model.trunk is not set, and the architecture {config.architecture!r} "
@@ -54,6 +52,31 @@ def build_model(
         heads={t.name: _head(config, t, t.name in per_token) for t in task_list},
     )
     return models.in_dtype(models.from_linen(net), config.dtype)
+
+
+def _trunk(name: str, given: dict[str, Any], facts: Mapping[str, Any]) -> nn.Module:
+    """A trunk, and the trunks that it is made of.
+
+    Raises:
+        ValueError: a trunk or argument that there is not, or trunks of modalities in
+            another form.
+    """
+    if name == "cross_modal":
+        found = given.get("trunks")
+        form = "{'image': {'trunk': 'cnn', 'features': [8, 16]}, …}"
+        asked = (
+            f"the trunk 'cross_modal' is made of trunks, model.trunk_args.trunks={form}"
+        )
+        if not isinstance(found, dict) or not found:
+            raise ValueError(f"{asked}; found {found!r}")
+        below = {}
+        for modality, own in found.items():
+            if not isinstance(own, dict) or not isinstance(own.get("trunk"), str):
+                raise ValueError(f"{asked}; found {own!r} for {modality!r}")
+            arguments = {k: v for k, v in own.items() if k != "trunk"}
+            below[modality] = _trunk(own["trunk"], arguments, facts)
+        given = {**given, "trunks": below}
+    return _made("trunk", name, models.TRUNKS, given, facts=facts)
 
 
 def _made(

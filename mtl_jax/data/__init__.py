@@ -14,6 +14,7 @@ from mtl_jax.data.grouped_batches import GroupedBatches as GroupedBatches
 from mtl_jax.data.grouped_batches import Order as Order
 from mtl_jax.data.grouped_batches import order as order
 from mtl_jax.data.hosts import host_part as host_part
+from mtl_jax.data.modalities import without as without
 from mtl_jax.data.per_task import per_task as per_task
 from mtl_jax.data.preparation import info as info
 from mtl_jax.data.preparation import is_prepared as is_prepared
