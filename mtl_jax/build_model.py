@@ -12,7 +12,10 @@ from mtl_jax import models, tasks
 from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
-_NOT_SET = ("trunk", "heads", "parent", "name")
+_NOT_SET = {
+    "trunk": ("parent", "name"),
+    "architecture": ("trunk", "heads", "parent", "name"),
+}
 """Arguments of modules and architectures that settings do not give."""
 
 
@@ -63,9 +66,9 @@ def _trunk(name: str, given: dict[str, Any], facts: Mapping[str, Any]) -> nn.Mod
     """
     if name == "cross_modal":
         found = given.get("trunks")
-        form = "{'image': {'trunk': 'cnn', 'features': [8, 16]}, …}"
         asked = (
-            f"the trunk 'cross_modal' is made of trunks, model.trunk_args.trunks={form}"
+            "the trunk 'cross_modal' is made of trunks, model.trunk_args.trunks="
+            "{'image': {'trunk': 'cnn', 'features': [8, 16]}, …}"
         )
         if not isinstance(found, dict) or not found:
             raise ValueError(f"{asked}; found {found!r}")
@@ -95,7 +98,7 @@ def _made(
     if name not in table:
         raise unknown_name(kind, name, table)
     factory = table[name]
-    known = [n for n in inspect.signature(factory).parameters if n not in _NOT_SET]
+    known = [n for n in inspect.signature(factory).parameters if n not in _NOT_SET[kind]]
     for argument in given:
         if argument not in known:
             raise unknown_name(f"argument of {kind} {name!r}", argument, known)

@@ -69,12 +69,17 @@ class CrossModal(nn.Module):
 
     Example:
         >>> from mtl_jax.models import MLP, BagOfEmbeddings
+        >>> text = BagOfEmbeddings(vocabulary=9, width=4)
         >>> net = CrossModal(
-        ...     {"image": MLP((8,)), "caption": BagOfEmbeddings(vocabulary=9, width=4)},
-        ...     reads={"caption": {"tokens": "words"}}, width=6,
+        ...     {"image": MLP((8,)), "caption": text},
+        ...     reads={"caption": {"tokens": "words"}},
+        ...     width=6,
         ... )
-        >>> inputs = {"image": jnp.ones((2, 5, 5)), "words": jnp.array([[2, 3], [4, 0]]),
-        ...           "caption_present": jnp.array([True, False])}
+        >>> inputs = {
+        ...     "image": jnp.ones((2, 5, 5)),
+        ...     "words": jnp.array([[2, 3], [4, 0]]),
+        ...     "caption_present": jnp.array([True, False]),
+        ... }
         >>> net.init_with_output(jax.random.key(0), inputs)[0].shape
         (2, 6)
 
