@@ -98,7 +98,9 @@ def _made(
     if name not in table:
         raise unknown_name(kind, name, table)
     factory = table[name]
-    known = [n for n in inspect.signature(factory).parameters if n not in _NOT_SET[kind]]
+    known = [
+        n for n in inspect.signature(factory).parameters if n not in _NOT_SET[kind]
+    ]
     for argument in given:
         if argument not in known:
             raise unknown_name(f"argument of {kind} {name!r}", argument, known)

@@ -1,13 +1,15 @@
 """A trunk of several modalities: equations, what is missing, any architecture above."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from equations import dense, relu, softmax
+from equations import dense, softmax
 
 from mtl_jax import build, config, models, objective, tasks, train
 from mtl_jax.models.trunks import cross_modal
@@ -35,9 +37,7 @@ TRUNKS = {
 @functools.cache
 def started(fusion, features=()):
     """A trunk, its apply, and parameters that leave nothing at zero."""
-    net = models.CrossModal(
-        TRUNKS, READS, fusion, 4, features, 0.4, activation=nn.tanh
-    )
+    net = models.CrossModal(TRUNKS, READS, fusion, 4, features, 0.4, activation=nn.tanh)
     shapes = jax.eval_shape(net.init, jax.random.key(0), INPUTS)
     rng = np.random.default_rng(5)
     variables = jax.tree.map(lambda a: rng.normal(size=a.shape), dict(shapes))
@@ -61,7 +61,9 @@ def fused(params, fusion, b, here):
     f = features_of(params, b)
     u = {m: dense(params[f"projection_{m}"], f[m]) for m in NAMES}
     if fusion == "concatenation":
-        return np.concatenate([u[m] if m in here else params[f"missing_{m}"] for m in NAMES])
+        return np.concatenate(
+            [u[m] if m in here else params[f"missing_{m}"] for m in NAMES]
+        )
     places = [i for i, m in enumerate(NAMES) if m in here]
     z = np.zeros(4)
     if not here:
@@ -116,7 +118,9 @@ def test_in_training_some_are_hidden_but_never_all(fusion):
 
 
 def test_each_modality_is_hidden_with_its_probability():
-    drawn = jax.vmap(lambda key: cross_modal.some_hidden(key, jnp.ones((1, 2), bool), 0.3))
+    drawn = jax.vmap(
+        lambda key: cross_modal.some_hidden(key, jnp.ones((1, 2), bool), 0.3)
+    )
     kept = np.asarray(drawn(jax.random.split(jax.random.key(0), 20_000)))[:, 0]
     patterns = np.unique(kept @ [1, 2], return_counts=True)
     assert patterns[0].tolist() == [1, 2, 3]
@@ -177,14 +181,22 @@ def test_without_flags_everything_is_there():
 @pytest.mark.parametrize(
     ("changes", "inputs", "message"),
     [
-        ({}, {"words": None}, r"reads the input 'words' for the modality 'text'; found "),
+        (
+            {},
+            {"words": None},
+            r"reads the input 'words' for the modality 'text'; found ",
+        ),
         ({}, {"row": None}, "reads the input 'row' for the modality 'row'"),
         ({}, {"row_present": np.ones((B, 1))}, r"'row_present' as one bool an example"),
         ({"fusion": "sum"}, {}, "unknown fusion of CrossModal 'sum'"),
         ({"trunks": {}}, {}, "was given no trunks"),
         ({"width": 0}, {}, "width=0"),
         ({"modality_dropout": 1.0}, {}, "modality_dropout=1.0"),
-        ({"reads": {"txt": "words"}}, {}, "unknown modality in reads of CrossModal 'txt'"),
+        (
+            {"reads": {"txt": "words"}},
+            {},
+            "unknown modality in reads of CrossModal 'txt'",
+        ),
     ],
 )
 def test_errors(changes, inputs, message):
@@ -235,7 +247,9 @@ def test_a_trunk_below_every_architecture(name):
         pytest.skip("of binary steps, or of stages that have features of one kind")
     model = by_settings(name, **OF_SETTINGS.get(name, {}))
     variables = jax.eval_shape(model.init, jax.random.key(0), INPUTS)
-    names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(variables[0])]
+    names = [
+        jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(variables[0])
+    ]
     for modality in NAMES:
         assert any(f"modality_{modality}" in path for path in names), names
     outputs, _ = jax.eval_shape(lambda v: model.apply(*v, INPUTS), variables)
@@ -250,10 +264,6 @@ def test_a_trunk_below_every_architecture(name):
     [("uw", "parameters"), ("mgda", "representation"), ("graddrop", "parameters")],
 )
 def test_the_loss_falls(method, at):
-    import dataclasses
-
-    import optax
-
     model = by_settings()
     batch = {"inputs": INPUTS, "labels": LABELS}
     method, optimizer = build.build_method(config.MethodConfig(method)), optax.sgd(0.1)

@@ -1,7 +1,5 @@
 """Domain-adversarial sharing: who descends, who ascends, and how fast λ grows."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -98,7 +96,11 @@ def test_a_method_sees_the_reversed_gradient(at):
         parallel="jit",
     )
     gramian = step(state, BATCH)[1].gramian
-    rows = [gradients(w, v, SENTIMENT, LABELLED)[0], gradients(w, u, DOMAIN, B * [1] == [1] * B or np.ones(B, bool))[0]]
+    everyone = np.ones(B, bool)
+    rows = [
+        gradients(w, v, SENTIMENT, LABELLED)[0],
+        gradients(w, u, DOMAIN, everyone)[0],
+    ]
     if at == "representation":
         z = np.float64(X) @ w
         first = (1 / (1 + np.exp(-z @ v)) - SENTIMENT) * LABELLED / LABELLED.sum()
@@ -150,7 +152,10 @@ def test_a_run_goes_on_with_its_lambda(tmp_path):
 
 
 def test_a_text_is_reversed_in_all_its_parts():
-    heads = {"tag": models.Head(2, reads="tokens"), "domain": models.Head(1, reads="pooled")}
+    heads = {
+        "tag": models.Head(2, reads="tokens"),
+        "domain": models.Head(1, reads="pooled"),
+    }
     trunk = models.BagOfEmbeddings(5, 3)
     text = {"tokens": jnp.array([[2, 3, 0], [4, 1, 2]])}
 
@@ -180,7 +185,10 @@ class Nested(nn.Module):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"domain": "site"}, "unknown task to be the domain of DomainAdversarial 'site'"),
+        (
+            {"domain": "site"},
+            "unknown task to be the domain of DomainAdversarial 'site'",
+        ),
         ({"strength": -1.0}, "strength=-1.0"),
         ({"over": -1}, "over=-1"),
         ({"gamma": 0.0}, "gamma=0.0"),
