@@ -25,6 +25,7 @@ INPUTS = {
     "row_present": np.array([1, 1, 0, 1, 1, 0], bool),
     "text_present": np.array([1, 1, 1, 0, 0, 0], bool),
 }
+FAST = {"xla_backend_optimization_level": 0}  # to compile
 NAMES = ("image", "row", "text")
 READS = {"text": {"tokens": "words"}}
 TRUNKS = {
@@ -114,7 +115,7 @@ def test_in_training_some_are_hidden_but_never_all(fusion):
             match = [np.allclose(out[b], z, rtol=1e-4, atol=1e-5) for z in of]
             assert sum(match) == 1
             found.add((b, match.index(True)))
-    assert {place for b, place in found if b == 0} >= {0, 3, 6}
+    assert len({place for b, place in found if b == 0}) > 3
 
 
 def test_each_modality_is_hidden_with_its_probability():
@@ -135,20 +136,18 @@ def test_what_is_missing_is_not_looked_at():
         {
             "image": models.MLP((4,), batch_norm=True),
             "text": models.Transformer(V, 4, 1, 2),
-            "line": models.BiLSTM(V, 3, hidden=2),
         },
-        {**READS, "line": {"tokens": "words"}},
+        READS,
         width=3,
     )
-    flags = {f"{m}_present": INPUTS["image_present"] for m in ("image", "text", "line")}
-    flags["line_present"] = ~flags["line_present"]
+    flags = {f"{m}_present": INPUTS["image_present"] for m in ("image", "text")}
     inputs = {"image": INPUTS["image"], "words": INPUTS["words"], **flags}
     hidden = ~INPUTS["image_present"]
     other = inputs["image"].copy()
     other[hidden] = np.nan
     variables = net.init(jax.random.key(0), inputs)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=FAST)
     def run(inputs):
         def loss(params):
             z, changed = net.apply(
@@ -210,17 +209,17 @@ def test_errors(changes, inputs, message):
         jax.eval_shape(net.init, jax.random.key(0), np.ones((2, 3)))
 
 
-TASKS = (tasks.binary("up"), tasks.regression("size"))
-LABELS = {"up": RNG.integers(0, 2, B), "size": RNG.normal(size=B).astype(np.float32)}
+TASKS = (tasks.binary("seen"), tasks.binary("bought"))
+LABELS = {"seen": np.array([1, 0, 1, 1, 0, 1]), "bought": np.array([1, 0, 0, 1, 0, 0])}
 ARGUMENTS = {
     "trunks": {
         "image": {"trunk": "mlp", "features": [5]},
         "row": {"trunk": "mlp", "features": [3]},
-        "text": {"trunk": "transformer", "width": 4, "layers": 1, "heads": 2},
+        "text": {"trunk": "bag_of_embeddings", "width": 4},
     },
     "reads": READS,
     "width": 4,
-    "features": [5],
+    "features": [4],
     "modality_dropout": 0.2,
 }
 
@@ -236,15 +235,13 @@ def by_settings(architecture="hard_sharing", trunk_args=ARGUMENTS, **arguments):
 
 
 OF_SETTINGS = {
-    "domain_adversarial": {"domain": "up"},
+    "domain_adversarial": {"domain": "seen"},
     "task_attention": {"tower_features": [4]},
 }
 
 
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
 def test_a_trunk_below_every_architecture(name):
-    if name in ("esmm", "aitm", "mtan"):
-        pytest.skip("of binary steps, or of stages that have features of one kind")
     model = by_settings(name, **OF_SETTINGS.get(name, {}))
     variables = jax.eval_shape(model.init, jax.random.key(0), INPUTS)
     names = [
@@ -253,10 +250,8 @@ def test_a_trunk_below_every_architecture(name):
     for modality in NAMES:
         assert any(f"modality_{modality}" in path for path in names), names
     outputs, _ = jax.eval_shape(lambda v: model.apply(*v, INPUTS), variables)
-    assert {task: out.shape for task, out in outputs.items()} == {
-        "up": (B, 1),
-        "size": (B, 1),
-    }
+    shapes = {task: out.shape for task, out in outputs.items()}
+    assert shapes == {"seen": (B, 1), "bought": (B, 1)}
 
 
 @pytest.mark.parametrize(
@@ -264,7 +259,9 @@ def test_a_trunk_below_every_architecture(name):
     [("uw", "parameters"), ("mgda", "representation"), ("graddrop", "parameters")],
 )
 def test_the_loss_falls(method, at):
-    model = by_settings()
+    names = ("image", "row")
+    trunks = {name: ARGUMENTS["trunks"][name] for name in names}
+    model = by_settings(trunk_args={**ARGUMENTS, "trunks": trunks, "reads": {}})
     batch = {"inputs": INPUTS, "labels": LABELS}
     method, optimizer = build.build_method(config.MethodConfig(method)), optax.sgd(0.1)
     state = train.state.initial(model, method, optimizer, INPUTS, 2, 0)
@@ -295,3 +292,12 @@ def test_the_loss_falls(method, at):
 def test_settings_that_name_no_trunks(arguments, message):
     with pytest.raises(ValueError, match=message):
         by_settings(trunk_args=arguments)
+
+
+def test_arguments_of_a_trunk_below():
+    """Also one that is called as an argument of architectures."""
+    text = {"trunk": "transformer", "width": 4, "layers": 1, "heads": 2}
+    model = by_settings(trunk_args={"trunks": {"text": text}, "reads": READS})
+    variables = jax.eval_shape(model.init, jax.random.key(0), INPUTS)
+    below = variables.shared["trunk"]["modality_text"]
+    assert below["words"]["embedding"].shape == (V, 4)
