@@ -29,7 +29,7 @@ def summary(z: PyTree, reader: str) -> Array:
     x = z.get("pooled") if isinstance(z, Mapping) else z
     if x is None or jnp.ndim(x) < 2:
         raise ValueError(
-            f"{reader} reads one vector an example of its trunk, which gives "
+            f"{reader} reads one vector an example; its trunk gives "
             f"{accepted.found(z)}. Take a trunk that gives [B, ..., D], or one of text "
             "with a part 'pooled'"
         )
