@@ -3,18 +3,27 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from mtl_jax import (
+    build_balance,
+    losses,
+    metrics,
+    models,
+    parts,
+    tasks,
+    weighting,
+)
 from mtl_jax import config as settings
-from mtl_jax import data, losses, metrics, models, parts, tasks, weighting
+from mtl_jax.build_data import build_data as build_data
 from mtl_jax.build_model import build_model as build_model
 from mtl_jax.build_model import typed
 from mtl_jax.errors import unknown_name
+from mtl_jax.models import augmentations
 
 
 class Parts(NamedTuple):
@@ -43,7 +52,56 @@ def build(config: settings.Config, facts: Mapping[str, Any] | None = None) -> Pa
     tasks.check_names(task_list)
     per_token = {t.name for t in configs if t.kind == "tokens"}
     model = build_model(config.model, task_list, facts.get("model", {}), per_token)
+    model = models.augmented(model, build_augmentations(config.data.augment, configs))
+    count = config.model.heads_per_task
+    if count > 1:
+        task_list = tuple(_with_members(task, count) for task in task_list)
     return Parts(task_list, model, build_method(config.method))
+
+
+def build_augmentations(
+    given: Sequence[Any], task_list: Sequence[settings.TaskConfig] = ()
+) -> tuple[augmentations.Augmentation, ...]:
+    """What is done to the inputs of training.
+
+    Args:
+        given: names, or mappings of "name" and arguments.
+        task_list: of the run.
+
+    Raises:
+        ValueError: an augmentation or argument that there is not, or one that moves
+            pixels where labels belong to them.
+    """
+    made = []
+    for one in given:
+        named = {"name": one} if isinstance(one, str) else one
+        if not isinstance(named, dict) or "name" not in named:
+            raise ValueError(
+                f"data.augment has {one!r}; give the name of an augmentation, or a "
+                "mapping of 'name' and its arguments, e.g. {'name': 'shift', 'pixels': "
+                "2}"
+            )
+        dense = [t.name for t in task_list if t.kind in _DENSE]
+        if dense and named["name"] not in augmentations.KEEP_PLACES:
+            raise ValueError(
+                f"the augmentation {named['name']!r} moves pixels, and the labels of "
+                f"{', '.join(dense)} would stay where they are. Use "
+                f"{', '.join(augmentations.KEEP_PLACES)}"
+            )
+        made.append(augmentations.make(**named))
+    return tuple(made)
+
+
+_DENSE = ("segmentation", "depth", "normals")
+"""Kinds whose labels have the pixels of the inputs."""
+
+
+def _with_members(task: tasks.Task, count: int) -> tasks.Task:
+    """The task of a head that has the outputs of several in training."""
+    width = task.num_outputs or 1
+    loss = losses.of_members(task.loss, count, width)
+    # The width is another one in training; the loss knows both.
+    return dataclasses.replace(task, loss=loss, num_outputs=None)
 
 
 def build_method(config: settings.MethodConfig) -> weighting.AnyMethod:
@@ -115,8 +173,9 @@ def build_task(
         usual = tasks.KINDS[config.kind](*_outputs(config, facts)).loss.name
         name = config.loss or usual
         own = _LOSS_ARGS.get(config.kind, {}) if name == usual else {}
+        given = build_balance.with_weights(config, facts)
         try:
-            fields["loss"] = losses.make(name, **{**own, **config.loss_args})
+            fields["loss"] = losses.make(name, **{**own, **given})
         except TypeError as error:
             raise ValueError(
                 f"the loss {name!r} of task {config.name!r} does not take loss_args "
@@ -261,77 +320,3 @@ def _parameters(function: Any) -> list[str]:
         return list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return []
-
-
-def build_data(config: settings.Config) -> data.Dataset:
-    """The data of a run, with the labels that are made from others.
-
-    Raises:
-        FileNotFoundError: the data set is not on disk; the text has the command that
-            prepares it.
-        ValueError: arguments that the recipe does not take, or a label or modality
-            that there is not.
-    """
-    missing = _missing(config)
-    loaded = _load(config.data)
-    made = [t for t in config.tasks if t.above is not None]
-
-    def changed(source: data.ArraySource) -> data.ArraySource:
-        source = _with_labels(source, made)
-        return data.without(source, missing) if missing else source
-
-    return data.Dataset(
-        loaded.name,
-        changed(loaded.train),
-        loaded.validation and changed(loaded.validation),
-        loaded.test and changed(loaded.test),
-        loaded.facts,
-    )
-
-
-def _missing(config: settings.Config) -> tuple[str, ...]:
-    """The modalities that are hidden, which the model has to know."""
-    names = config.data.missing
-    if names and config.model.trunk != "cross_modal":
-        raise ValueError(
-            f"data.missing={', '.join(names)} hides modalities of the trunk "
-            f"'cross_modal'; model.trunk is {config.model.trunk!r}"
-        )
-    for name in names:
-        if name not in config.model.trunk_args.get("trunks", {}):
-            known = config.model.trunk_args.get("trunks", {})
-            raise unknown_name("modality in data.missing", name, known)
-    return names
-
-
-def _load(config: settings.DataConfig) -> data.Dataset:
-    given = {"path": config.path, "targets": config.targets, **config.args}
-    given = {name: value for name, value in given.items() if value not in (None, ())}
-    if config.name in data.RECIPES:
-        given = typed(data.RECIPES[config.name], given, "data.args")
-        return data.recipes.make(config.name, config.data_dir, **given)
-    if given:
-        raise ValueError(
-            f"data set {config.name!r} takes no {', '.join(given)}: these are for "
-            f"recipes, which are {', '.join(sorted(data.RECIPES))}"
-        )
-    return data.load(
-        config.name,
-        input_key=config.input,
-        data_dir=config.data_dir,
-        validation_fraction=config.validation_fraction,
-    )
-
-
-def _with_labels(
-    source: data.ArraySource, made: list[settings.TaskConfig]
-) -> data.ArraySource:
-    labels, masks = dict(source.labels), dict(source.masks)
-    for task in made:
-        name = task.label or task.name
-        if name not in source.labels:
-            raise unknown_name(f"label of task {task.name!r}", name, source.labels)
-        labels[task.name] = (source.labels[name] > task.above).astype(np.int32)
-        if name in masks:
-            masks[task.name] = masks[name]
-    return dataclasses.replace(source, labels=labels, masks=masks)

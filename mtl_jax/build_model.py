@@ -1,5 +1,6 @@
 """From settings to a model: trunk, heads, and what of them is shared."""
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from mtl_jax import config as settings
-from mtl_jax import models, tasks
+from mtl_jax import losses, models, tasks
 from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
@@ -141,6 +142,26 @@ def typed(factory: Any, arguments: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn.Module:
+    """The head of a task, or several of them."""
+    head = _one_head(config, task, per_token)
+    if config.heads_per_task == 1:
+        return head
+    if config.architecture in _READS_OUTPUTS:
+        raise ValueError(
+            f"the architecture {config.architecture!r} goes on from the outputs of its "
+            "heads, so that they cannot be those of several. Use "
+            "model.heads_per_task=1, or average runs"
+        )
+    average = functools.partial(losses.average, task.loss)
+    return models.HeadEnsemble(head, config.heads_per_task, average)
+
+
+_READS_OUTPUTS = ("esmm",)
+
+
+def _one_head(
+    config: settings.ModelConfig, task: tasks.Task, per_token: bool
+) -> nn.Module:
     width = task.num_outputs or 1
     if config.architecture in models.OF_VECTORS:
         if per_token:

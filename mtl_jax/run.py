@@ -17,6 +17,7 @@ import optax
 
 from mtl_jax import (
     build,
+    build_balance,
     data,
     distil,
     models,
@@ -83,7 +84,8 @@ def train_run(
     build.build_optimizer(config.optimizer, num_steps=1)
     # What is wrong in the settings is told before the data are read.
     build.build_method(config.method)
-    if config.tasks and config.data.name not in data.RECIPES:
+    waits = any(map(build_balance.asks, config.tasks))
+    if config.tasks and config.data.name not in data.RECIPES and not waits:
         build.build(config)
     dataset = build.build_data(config)
     parts = build.build(config, dataset.facts)

@@ -1,6 +1,6 @@
 """Using a trained run: its state, its scores, its predictions. Nothing is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ class LoadedRun(NamedTuple):
     state: train.TrainState
     step: int
     example: PyTree  # shapes [1, ...] of the inputs it was trained on
+    facts: Mapping[str, Any]  # what the data said of themselves
 
 
 class Read(NamedTuple):
@@ -68,7 +69,7 @@ def load_run(
         FileNotFoundError: no work dir, or no checkpoint in it.
         ValueError: a damaged record or checkpoint.
     """
-    config, parts, example, _ = read_run(workdir, overrides)
+    config, parts, example, facts = read_run(workdir, overrides)
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(
         lambda x: states.initial(
@@ -93,7 +94,7 @@ def load_run(
             found = checkpoints.restore(like)
             assert found is not None
             restored = found
-    return LoadedRun(config, parts, restored.state, restored.step, example)
+    return LoadedRun(config, parts, restored.state, restored.step, example, facts)
 
 
 def evaluate_run(
@@ -104,7 +105,11 @@ def evaluate_run(
     overrides: Sequence[str] = (),
 ) -> dict[str, float]:
     """The metrics of a trained run on a split, `{"task/metric": value}`."""
-    run = load_run(workdir, which, overrides=overrides)
+    return evaluate_loaded(load_run(workdir, which, overrides=overrides), split)
+
+
+def evaluate_loaded(run: LoadedRun, split: str = "test") -> dict[str, float]:
+    """The metrics of a run in memory on a split of its data."""
     source = build.build_data(run.config).split(split)
     evaluate = train.make_evaluation(
         run.parts.model, run.parts.tasks, parallel=run.config.train.parallel

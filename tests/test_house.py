@@ -45,22 +45,32 @@ BELOW = {
         "typing errors tree weighting engine losses metrics tasks models data "
         "parallel checkpoint diagnostics objective stacked together"
     ),
-    "build_model": "typing errors config models tasks",
+    "build_model": "typing errors config losses models tasks",
+    "build_balance": "typing errors config data",
+    "build_data": "typing errors config data build_balance build_model",
     "build": (
-        "typing errors config data losses metrics models tasks weighting build_model"
-        " parts"
+        "typing errors config data losses metrics models tasks weighting build_model "
+        "build_balance build_data parts"
     ),
     "parts": "typing errors stacked",
     "transfer": "typing errors config models stacked trained",
     "study": "config report run",
     "distil": "errors config data report tasks train trained",
     "run": "typing errors config data build checkpoint report train tasks parallel"
-    " weighting distil transfer models",
+    " weighting build_balance distil transfer models",
     "trained": "typing errors config data build checkpoint train",
+    "ensembles": (
+        "typing errors config data losses metrics tasks together build train trained"
+    ),
+    "tuning": "typing errors config data weighting build train",
+    "averaged": "typing errors stacked config build train trained",
     "deploy": "typing errors stacked models tasks train",
     "exported": "build deploy train trained",
-    "cli": "_version typing errors config data weighting report train run trained"
-    " compilation_cache deploy exported",
+    "commands": (
+        "typing errors config data weighting report train run trained compilation_cache"
+        " deploy ensembles exported tuning"
+    ),
+    "cli": "_version train commands",
     "__main__": "cli",
     "__init__": "_version data engine losses metrics models tasks train weighting",
 }

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "configs"
 PREPARED = {
     "adult": "adult",
     "bike_sharing": "bike_sharing",
+    "census_imbalance": "census_income_kdd",
     "census_income": "census_income_kdd",
     "omniglot": "omniglot_small",
     "parkinsons": "parkinsons",

@@ -31,6 +31,18 @@ class DataConfig:
     `mtl-jax evaluate`."""
     validation_fraction: float = 0.0
     """Share of the training split that is held out where there is no validation."""
+    temperature: float = 1.0
+    """Of the policy "sampled", where every task has its own examples."""
+    train_examples: int | None = _least(1, None)
+    """Train on so many examples alone; the same ones whatever the seed of the run."""
+    balance: str | None = None
+    """A label whose classes are drawn equally often in training."""
+    balance_shares: tuple[float, ...] = ()
+    """How often each of these classes is drawn instead, in proportion."""
+    augment: tuple[Any, ...] = ()
+    """What is done to the inputs of training, on the device: names of
+    `mtl_jax.models.AUGMENTATIONS`, or mappings of "name" and arguments, e.g.
+    `["flip", {"name": "shift", "pixels": 2}]`."""
     feed: Literal["auto", "device", "host"] = "auto"
     """Where batches are made: on the devices, on which the training set lies then, or
     on the host, which sends them ahead."""
@@ -67,6 +79,7 @@ class TaskConfig:
     loss: str | None = None
     """Default: the usual one of the kind."""
     loss_args: dict[str, Any] = field(default_factory=dict)
+    """Of the loss; `class_weights` may be "balanced": from the training labels."""
     metrics: tuple[str, ...] | None = None
     """Default: the usual ones of the kind."""
 
@@ -84,6 +97,8 @@ class ModelConfig:
     architecture_args: dict[str, Any] = field(default_factory=dict)
     head_features: tuple[int, ...] = ()
     """Hidden layers of each head."""
+    heads_per_task: int = _least(1, 1)
+    """Heads of each task on one trunk, whose predictions are averaged."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation. Parameters, losses and statistics are float32 anyway."""
 

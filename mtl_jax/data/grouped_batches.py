@@ -1,13 +1,13 @@
 """The order of the examples where every task has its own."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from mtl_jax import errors
 from mtl_jax.data import batches
-from mtl_jax.data import source as source_lib
+from mtl_jax.data.streams import Streams
 
 POLICIES = ("max", "min", "proportional")
 
@@ -81,14 +81,13 @@ class GroupedBatches:
         # Spread over the batch, so that each device and each part has some of all.
         places = [(np.arange(b) + 0.5) / b for b in self.shares]
         self._spread = np.argsort(np.concatenate(places), kind="stable")
-        self._starts = np.concatenate([[0], np.cumsum(self.groups)[:-1]])
-        self._cached: dict[int, tuple[int, np.ndarray]] = {}
+        self._streams = Streams(self.groups, seed=self.seed, shuffle=self.shuffle)
 
     def indices(self, step: int) -> np.ndarray:
         """The examples of a step, int64 `[B]`; steps count from 0 over all epochs."""
         self._locate(step)
         rows = [
-            self._starts[group] + self._next(group, step * share, share)
+            self._streams.next(group, step * share, share)
             for group, share in enumerate(self.shares)
         ]
         return np.concatenate(rows)[self._spread]
@@ -111,45 +110,6 @@ class GroupedBatches:
             raise ValueError(f"step {step} is negative. Steps count from 0.")
         epoch, batch = divmod(int(step), self.steps_per_epoch)
         return epoch, batch
-
-    def _next(self, group: int, start: int, count: int) -> np.ndarray:
-        """So many of the stream of a group, from `start` on."""
-        length = self.groups[group]
-        parts = []
-        while count > 0:
-            turn, offset = divmod(start, length)
-            part = self._order(group, turn)[offset : offset + count]
-            parts.append(part)
-            start, count = start + len(part), count - len(part)
-        return np.concatenate(parts)
-
-    def _order(self, group: int, turn: int) -> np.ndarray:
-        length = self.groups[group]
-        if not self.shuffle:
-            return np.arange(length)
-        cached = self._cached.get(group)  # one read: a thread may replace it
-        if cached is not None and cached[0] == turn:
-            return cached[1]
-        order = np.random.default_rng((self.seed, group, turn)).permutation(length)
-        self._cached[group] = (turn, order)
-        return order
-
-
-Order: TypeAlias = batches.Batches | GroupedBatches
-
-
-def order(source: source_lib.Source, batch_size: int, *, seed: int) -> Order:
-    """The order of a split: `GroupedBatches` where it has groups, else `Batches`.
-
-    Example:
-        >>> source = source_lib.ArraySource(np.eye(6), {"a": np.arange(6)})
-        >>> type(order(source, 2, seed=0)).__name__
-        'Batches'
-    """
-    groups = getattr(source, "groups", ())
-    if not groups:
-        return batches.Batches(len(source), batch_size, seed=seed)
-    return GroupedBatches(groups, batch_size, seed=seed, policy=source.policy)  # type: ignore[attr-defined]
 
 
 def _shares(groups: Sequence[int], batch_size: int, policy: str) -> tuple[int, ...]:

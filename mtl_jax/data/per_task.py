@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_jax import errors
-from mtl_jax.data import grouped_batches
+from mtl_jax.data import orders
 from mtl_jax.data import source as source_lib
 
 
@@ -15,6 +14,7 @@ def per_task(
     datasets: Mapping[str, source_lib.Dataset],
     *,
     policy: str = "max",
+    temperature: float = 1.0,
     name: str = "per_task",
 ) -> source_lib.Dataset:
     """Join the sets of several tasks into one, with all other labels masked.
@@ -29,7 +29,10 @@ def per_task(
         datasets: for each task (or domain), its set. Sets may have labels of the same
             name: these are then one task with examples in several sets.
         policy: how an epoch goes through sets of different lengths: "max", "min" or
-            "proportional"; see `data.GroupedBatches`.
+            "proportional", with examples of every set in each batch (see
+            `data.GroupedBatches`); "round_robin" or "sampled", with batches of one set
+            each (see `data.AlternatingBatches`).
+        temperature: of "sampled".
         name: of the new set.
 
     Returns:
@@ -49,8 +52,7 @@ def per_task(
     """
     if not datasets:
         raise ValueError("per_task was given no sets; give one a task, by name.")
-    if policy not in grouped_batches.POLICIES:
-        raise errors.unknown_name("length policy", policy, grouped_batches.POLICIES)
+    orders.check_policy(policy, temperature)
     splits: dict[str, source_lib.ArraySource | None] = {}
     for split in source_lib.SPLITS:
         having = {n: getattr(d, split) for n, d in datasets.items()}
@@ -63,7 +65,9 @@ def per_task(
                 f"the sets {', '.join(lacking)} have no split {split!r}, which others "
                 "have. Split them alike."
             )
-        splits[split] = _joined(list(having.items()), split, policy)
+        splits[split] = dataclasses.replace(
+            _joined(list(having.items()), split), policy=policy, temperature=temperature
+        )
     _pad_splits(splits)
     train = splits["train"]
     assert train is not None  # every Dataset has one
@@ -97,7 +101,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _joined(
-    sources: Sequence[tuple[str, source_lib.ArraySource]], split: str, policy: str
+    sources: Sequence[tuple[str, source_lib.ArraySource]], split: str
 ) -> source_lib.ArraySource:
     first_name, first = sources[0]
     for name, other in sources[1:]:
@@ -133,7 +137,7 @@ def _joined(
         labels[label] = _stack(rows, -1, f"label {label!r}")
         masks[label] = np.concatenate(known)
     groups = tuple(len(source) for _, source in sources)
-    return source_lib.ArraySource(inputs, labels, masks, groups, policy)
+    return source_lib.ArraySource(inputs, labels, masks, groups)
 
 
 def _lengthened(
@@ -200,6 +204,4 @@ def _pad_splits(splits: dict[str, source_lib.ArraySource | None]) -> None:
             n: fitted([s.labels[n] for s in others if n in s.labels], a, -1)
             for n, a in source.labels.items()
         }
-        splits[name] = source_lib.ArraySource(
-            inputs, labels, source.masks, source.groups, source.policy
-        )
+        splits[name] = dataclasses.replace(source, inputs=inputs, labels=labels)

@@ -38,12 +38,16 @@ class ArraySource:
             has a part of (the own examples of each task); `()`: one block. See
             `data.per_task`.
         policy: how an epoch goes through blocks of different lengths; see
-            `data.GroupedBatches`.
+            `data.GroupedBatches` and, for batches of one block each,
+            `data.AlternatingBatches`.
+        temperature: of the policy "sampled".
+        draws: `[N]`, non-negative: how often each example comes in training, see
+            `data.DrawnBatches`; default: once an epoch.
 
     Raises:
         ValueError: no examples, unequal lengths, non-finite values, a mask of
-            another dtype or shape, a mask without its label, or groups that are not
-            all examples.
+            another dtype or shape, a mask without its label, groups that are not all
+            examples, or draws that are no weights, or with groups.
 
     Example:
         >>> source = ArraySource(np.eye(3), {"digit": np.arange(3)})
@@ -58,6 +62,8 @@ class ArraySource:
     masks: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     groups: tuple[int, ...] = ()
     policy: str = "max"
+    temperature: float = 1.0
+    draws: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         labels = {name: as_array(value) for name, value in self.labels.items()}
@@ -71,6 +77,13 @@ class ArraySource:
                 f"groups {self.groups} are {sum(self.groups)} examples; there are "
                 f"{len(self)}. Give the length of every block."
             )
+        if self.draws is not None:
+            check_draws(self.draws, len(self))
+            if self.groups:
+                raise ValueError(
+                    "draws were given with groups: where every task has examples of "
+                    "its own, their policy says how often each comes. Take one away."
+                )
 
     def __len__(self) -> int:
         return _length(self.inputs)
@@ -90,6 +103,29 @@ class ArraySource:
         if self.masks:
             batch["masks"] = {n: np.asarray(v[rows]) for n, v in self.masks.items()}
         return batch
+
+    def select(self, indices: Any) -> "ArraySource":
+        """A split of some of the examples, in the order of the data.
+
+        Args:
+            indices: integers `[M]`, each once.
+
+        Example:
+            >>> source = ArraySource(np.eye(4), {"a": np.arange(4)}, groups=(2, 2))
+            >>> source.select([3, 0, 2]).groups
+            (1, 2)
+        """
+        rows = np.sort(np.asarray(indices))
+        part = self.take(rows)
+        groups = np.diff(np.searchsorted(rows, np.cumsum((0, *self.groups))))
+        return dataclasses.replace(
+            self,
+            inputs=part["inputs"],
+            labels=part["labels"],
+            masks=part.get("masks", {}),
+            groups=tuple(int(n) for n in groups),
+            draws=None if self.draws is None else self.draws[rows],
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -173,6 +209,18 @@ def shapes(inputs: Inputs) -> Any:
         if name == TOKENS:
             found[name] = (None, *array.shape[2:])
     return found
+
+
+def check_draws(draws: Any, count: int) -> None:
+    """Raise `ValueError` where these are no weights of so many examples."""
+    found = np.asarray(draws)
+    plain = found.shape == (count,) and found.dtype.kind in "biuf"
+    sound = plain and np.all(np.isfinite(found)) and np.all(found >= 0)
+    if not sound or not found.sum() > 0:
+        raise ValueError(
+            f"draws of shape {found.shape} ({found.dtype}) are no weights of {count} "
+            f"examples: give [{count}] finite, non-negative numbers, not all zero"
+        )
 
 
 def as_array(value: Any) -> np.ndarray:

@@ -3,6 +3,8 @@
 from mtl_jax.models.aitm import AITM as AITM
 from mtl_jax.models.architectures import ARCHITECTURES as ARCHITECTURES
 from mtl_jax.models.architectures import OF_VECTORS as OF_VECTORS
+from mtl_jax.models.augmentations import AUGMENTATIONS as AUGMENTATIONS
+from mtl_jax.models.augmented import augmented as augmented
 from mtl_jax.models.base import Model as Model
 from mtl_jax.models.base import Variables as Variables
 from mtl_jax.models.cross_stitch import CrossStitch as CrossStitch
@@ -15,6 +17,7 @@ from mtl_jax.models.esmm import conditional_logits as conditional_logits
 from mtl_jax.models.film import FiLM as FiLM
 from mtl_jax.models.gradient_reversal import gradient_reversal as gradient_reversal
 from mtl_jax.models.hard_sharing import HardSharing as HardSharing
+from mtl_jax.models.head_ensemble import HeadEnsemble as HeadEnsemble
 from mtl_jax.models.heads import Head as Head
 from mtl_jax.models.late_fusion import LateFusion as LateFusion
 from mtl_jax.models.learning_to_branch import LearningToBranch as LearningToBranch

@@ -127,14 +127,14 @@ def _measured(groups: Sequence[together.Group]) -> Stacked:
                 key = metric.name, id(metric.update)
                 members.setdefault(key, (metric, []))[1].append(i)
         for metric, places in members.values():
-            part = _in_units(group.part(places))
+            part = in_units(group.part(places))
             names.append([f"{task.name}/{metric.name}" for task in part.tasks])
             states.append(part.each(metric.update))
     return Stacked(names, states)
 
 
-def _in_units(group: together.Group) -> together.Group:
-    """Outputs and labels as the values that they were before standardising."""
+def in_units(group: together.Group) -> together.Group:
+    """A group with outputs and labels as they were before they were standardised."""
     units = [task.units or (0.0, 1.0) for task in group.tasks]
     if not any(task.units for task in group.tasks):
         return group

@@ -3,6 +3,7 @@
 from mtl_jax.weighting.aggregate import Aggregation as Aggregation
 from mtl_jax.weighting.aggregate import aggregate as aggregate
 from mtl_jax.weighting.algebra.chain import chain as chain
+from mtl_jax.weighting.algebra.curriculum import curriculum as curriculum
 from mtl_jax.weighting.algebra.ema import ema as ema
 from mtl_jax.weighting.algebra.every_k import every_k as every_k
 from mtl_jax.weighting.algebra.heads import with_head_weights as with_head_weights
@@ -19,6 +20,7 @@ from mtl_jax.weighting.algebra.sketch import sketch as sketch
 from mtl_jax.weighting.algebra.solver_dtype import (
     with_solver_dtype as with_solver_dtype,
 )
+from mtl_jax.weighting.algebra.switch import switch as switch
 from mtl_jax.weighting.base import AnyMethod as AnyMethod
 from mtl_jax.weighting.base import BilevelProblem as BilevelProblem
 from mtl_jax.weighting.base import BilevelWeighting as BilevelWeighting
@@ -36,7 +38,9 @@ from mtl_jax.weighting.loss_based.preference import (
 )
 from mtl_jax.weighting.registry import METHODS as METHODS
 from mtl_jax.weighting.registry import aligned_mtl as aligned_mtl
+from mtl_jax.weighting.registry import alternate as alternate
 from mtl_jax.weighting.registry import auto_lambda as auto_lambda
+from mtl_jax.weighting.registry import bandit as bandit
 from mtl_jax.weighting.registry import cagrad as cagrad
 from mtl_jax.weighting.registry import config as config
 from mtl_jax.weighting.registry import cosmos as cosmos

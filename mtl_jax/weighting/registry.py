@@ -33,6 +33,8 @@ from mtl_jax.weighting.jacobian_based.graddrop import graddrop
 from mtl_jax.weighting.jacobian_based.moco import moco
 from mtl_jax.weighting.jacobian_based.momentum_config import momentum_config
 from mtl_jax.weighting.jacobian_based.trimmed_mean import trimmed_mean
+from mtl_jax.weighting.loss_based.alternate import alternate
+from mtl_jax.weighting.loss_based.bandit import bandit
 from mtl_jax.weighting.loss_based.cosmos import cosmos
 from mtl_jax.weighting.loss_based.dtp import dtp
 from mtl_jax.weighting.loss_based.dwa import dwa
@@ -70,6 +72,8 @@ METHODS: dict[str, Callable[..., base.AnyMethod]] = {
     "preference": preference,
     "dtp": dtp,
     "focal": focal,
+    "alternate": alternate,
+    "bandit": bandit,
     # Gramian-based
     "mgda": mgda,
     "pcgrad": pcgrad,
@@ -131,7 +135,7 @@ def make(name: str, **hyperparameters: Any) -> base.AnyMethod:
     known = inspect.signature(METHODS[name]).parameters if name in METHODS else {}
     if "method" not in known or "method" not in hyperparameters:
         return factories.make("method", METHODS, name, hyperparameters)
-    within = _make_within(name, hyperparameters["method"])
+    within = make_within(name, hyperparameters["method"])
     try:
         return factories.make(
             "method", METHODS, name, {**hyperparameters, "method": within}
@@ -140,15 +144,24 @@ def make(name: str, **hyperparameters: Any) -> base.AnyMethod:
         raise ValueError(str(error)) from error
 
 
-def _make_within(outer: str, within: Any) -> Any:
-    """The method that another one builds on, from its name or a mapping."""
+def make_within(outer: str, within: Any, argument: str = "method") -> Any:
+    """The method that another one builds on, from its name or a mapping.
+
+    Args:
+        outer: who builds on it.
+        within: a name, a mapping of "name" and hyper-parameters, or a method.
+        argument: what `outer` calls it.
+
+    Raises:
+        ValueError: a mapping without a name, or a method that there is not.
+    """
     if isinstance(within, str):
         return make(within)
     if not isinstance(within, Mapping):
         return within
     if "name" not in within:
         raise ValueError(
-            f"method {outer!r} was given method={dict(within)}, which names none; give "
+            f"{outer!r} was given {argument}={dict(within)}, which names none; give "
             "{'name': …} and its hyper-parameters, or the name alone"
         )
     return make(**within)

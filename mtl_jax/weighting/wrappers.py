@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mtl_jax import factories
-from mtl_jax.weighting import base
+from mtl_jax.weighting import base, registry
+from mtl_jax.weighting.algebra import moments
+from mtl_jax.weighting.algebra.curriculum import curriculum
 from mtl_jax.weighting.algebra.ema import ema
 from mtl_jax.weighting.algebra.every_k import every_k
 from mtl_jax.weighting.algebra.heads import with_head_weights
@@ -16,8 +18,18 @@ from mtl_jax.weighting.algebra.per_group import per_group
 from mtl_jax.weighting.algebra.restrict import restrict
 from mtl_jax.weighting.algebra.sketch import sketch
 from mtl_jax.weighting.algebra.solver_dtype import with_solver_dtype
+from mtl_jax.weighting.algebra.switch import switch
+
+
+def _switch(
+    method: base.Method, then: Any, after: int, unit: moments.Unit = "epochs"
+) -> base.Method:
+    """`switch`, whose second method may be a name, or a mapping of it."""
+    return switch(method, registry.make_within("switch", then, "then"), after, unit)
+
 
 WRAPPERS: dict[str, Callable[..., base.Method]] = {
+    "curriculum": curriculum,
     "ema": ema,
     "every_k": every_k,
     "matched_scale": matched_scale,
@@ -26,6 +38,7 @@ WRAPPERS: dict[str, Callable[..., base.Method]] = {
     "per_leaf": lambda method: per_group(method, by_leaf),
     "restrict": restrict,
     "sketch": sketch,
+    "switch": _switch,
     "with_head_weights": with_head_weights,
     "with_log_losses": with_log_losses,
     "with_solver_dtype": with_solver_dtype,

@@ -84,6 +84,13 @@ TABLE = (
     Row("preference", tuned={"alpha": 0.7}, random=True),
     Row("dtp", tuned={"gamma": 0.5, "alpha": 0.2}, duplicates=True),
     Row("focal", tuned={"gamma": 0.5}, duplicates=True),
+    Row(
+        "alternate",
+        hyper={"sizes": jnp.array([20.0, 1.0, 5.0, 5.0, 1.0])},
+        fixed={"sizes": None},
+        equivariant=False,
+    ),
+    Row("bandit", random=True),
     Row("mgda", non_conflicting=True, stationary=True, duplicates=True),
     Row("pcgrad", fixed={"order": "ascending"}),
     Row("gradvac", fixed={"order": "ascending"}, tuned={"beta": 0.3, "eps": 0.1}),
