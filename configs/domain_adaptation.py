@@ -73,12 +73,19 @@ def runs(source: str, target: str) -> dict[str, study.Make]:
     def adversarial(seed: int, _: Mapping[str, Path]) -> Config:
         return pair(seed, source, target)
 
+    def weak(seed: int, _: Mapping[str, Path]) -> Config:
+        config = pair(seed, source, target)
+        args = {**config.model.architecture_args, "strength": 0.3}
+        model = dataclasses.replace(config.model, architecture_args=args)
+        return dataclasses.replace(config, model=model)
+
     def target_labels(seed: int, _: Mapping[str, Path]) -> Config:
         return alone(seed, source, target, "target")
 
     return {
         "source only": source_only,
         "adversarial": adversarial,
+        "weak": weak,
         "target labels": target_labels,
     }
 
