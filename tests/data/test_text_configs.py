@@ -215,5 +215,7 @@ def test_a_config_learns_on_a_slice_of_its_data(name, root, originals):
     one = settings.data.args.get("policy") == "round_robin"
     assert present.sum() == (1 if one else len(named))
     if settings.model.architecture == "domain_adversarial":
-        present &= np.array(named) != "domain"  # which the trunk works against
+        present = present & (
+            np.array(named) != "domain"
+        )  # which the trunk works against
     assert (losses[-1] < losses[0])[present].all(), "the loss of every task falls"
