@@ -27,16 +27,17 @@ def DomainAdversarial(
     The task `domain` says where an example comes from. With `z = f(x; θ)` its head
     reads `R_λ(z)`, a `gradient_reversal`: the head descends its loss, the trunk ascends
     it λ times, so that the domains become alike in z and what the other tasks learn
-    from labels of one domain is of use in another. With losses `L_t` and weights `w_t`
-    (equations 13 to 15), a step has the directions
+    from labels of one domain is of use in another. With losses `L_t` and weights `w_t`,
+    the gradients of a step are
 
         θ:          Σ_{t≠d} w_t ∇_θ L_t - λ w_d ∇_θ L_d
         head of t:  w_t ∇ L_t,   and so for d
 
     where `λ = strength · (2 / (1 + exp(-γ p)) - 1)` with `p = min(step / over, 1)`
-    grows from 0 as in the paper (its section 5.2.2, `strength=1`, `γ=10`), or is
-    `strength` throughout with `over=0`. The steps are counted in a collection
-    "schedule", which is in the checkpoints. The paper anneals the learning rate too.
+    grows from 0 as in the paper (`strength=1`, `γ=10`), or is `strength` throughout
+    with `over=0`. The head of d has its whole gradient, as in the paper's experiments.
+    The steps are counted in a collection "schedule", which is in the checkpoints. The
+    paper anneals the learning rate too.
 
     The domain is an ordinary task: it has labels of all domains, a loss in the loss
     vector, metrics and a weight; nothing is hidden. The labels of the other tasks are
