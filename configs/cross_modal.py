@@ -1,4 +1,48 @@
-"""Tox21 from two descriptions of a molecule, either of which may be missing."""
+"""Tox21 from two descriptions of a molecule, either of which may be missing.
+
+Commands:
+
+    mtl-jax data prepare tox21 --from DIR
+    mtl-jax train configs/cross_modal.py
+    mtl-jax evaluate runs/cross_modal-equal-0 --set data.missing=smiles
+    python configs/cross_modal.py
+
+The fingerprint goes through an MLP, the tokens of the SMILES through a bag of
+embeddings, and twelve assays read both. The first command trains "both" below, whose
+modalities are concatenated and are each hidden in training with probability 0.3; the
+last one trains all of these runs, each 30 epochs but for "short", which has 12 at a
+lower rate, where the validation split of a seed was best. Columns: with both, and with
+one of them hidden in the test split.
+
+Measured on one core of an AMD EPYC: 19 s of CPU for "both". Test split, last epoch,
+mean ROC-AUC of the twelve assays, mean ± sample standard deviation over seeds 0, 1, 2
+of the training (the split is one, that of configs/tox21.py):
+
+    | run                  | both           | no SMILES      | no fingerprint |
+    | -------------------- | -------------- | -------------- | -------------- |
+    | both                 | 78.40 ± 0.10 % | 76.50 ± 0.21 % | 75.56 ± 0.22 % |
+    | no modality dropout  | 77.71 ± 0.17 % | 76.09 ± 0.23 % | 70.64 ± 0.22 % |
+    | gate                 | 77.76 ± 0.52 % | 75.57 ± 0.78 % | 75.69 ± 0.46 % |
+    | fingerprint alone    | 77.63 ± 0.41 % | -              | -              |
+    | fingerprint, short   | 77.23 ± 0.29 % | -              | -              |
+    | SMILES alone         | 77.88 ± 0.37 % | -              | -              |
+
+Both together are 0.5 to 0.8 points better than either alone: the two descriptions say
+much the same. Without modality dropout there is no gain, and the model loses 7 points
+without the fingerprint, with it 3. A model that was made for one modality is still 1 to
+2 points better than the joint one without the other. The prepared set leaves out the
+eight molecules that have no fingerprint, so that here nothing is missing but what is
+hidden.
+
+Single tasks, each a model of its own with both modalities and modality dropout:
+
+    | run        | NR-AhR         | NR-ER          | SR-ARE         | SR-MMP         |
+    | ---------- | -------------- | -------------- | -------------- | -------------- |
+    | both       | 87.50 ± 0.63 % | 66.92 ± 0.37 % | 75.49 ± 0.96 % | 84.64 ± 0.13 % |
+    | each alone | 83.59 ± 0.35 % | 65.30 ± 0.16 % | 69.83 ± 1.28 % | 79.43 ± 0.38 % |
+
+These have as many steps as all tasks together, and overfit more.
+"""
 
 import argparse
 import dataclasses
