@@ -6,14 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import jax
+from bench_architectures import EVERY
 
-from mtl_jax import build, config, data, models
+from mtl_jax import config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-HARD = "hard_sharing"
 METHODS = ("equal", "uw", "pcgrad")
-EXPERTS = ("mmoe", "cgc", "ple")
 CHAINS = ("esmm", "aitm")
 
 
@@ -26,7 +24,7 @@ class Program(NamedTuple):
         tasks: those that are kept, of all.
         methods: beside its own.
         variants: by name, further settings for the same data.
-        architectures: beside its own, each with as many parameters.
+        architectures: beside hard sharing, each with as many parameters.
         metrics: those in the table; default: the first of each task, and of dense
             predictions all.
         alone: tasks that are trained alone as well, and are in the table; default: all.
@@ -53,20 +51,20 @@ class Program(NamedTuple):
 
 def _tables() -> dict[str, Program]:
     found = {
-        name: Program(name, architectures=(*EXPERTS, "aitm"))
+        name: Program(name, architectures=(*EVERY, "aitm"))
         for name in ("adult", "census_income")
     }
     found["click_conversion, the chain"] = Program(
         "click_conversion",
         tasks=("click", "conversion"),
-        architectures=(*EXPERTS, *CHAINS),
+        architectures=(*EVERY, *CHAINS),
     )
     for correlation in (0.0, 0.5, 1.0):
         found[f"mmoe_synthetic, correlation {correlation}"] = Program(
             "mmoe_synthetic",
             [f"data.args.correlation={correlation}", "model.trunk_args.features=[112]"],
             methods=(),
-            architectures=EXPERTS,
+            architectures=EVERY,
         )
     return found
 
@@ -90,10 +88,17 @@ def programs(files: Path | None = None) -> dict[str, Program]:
         methods=("uw",),
         variants={f"weight {w}": [f"tasks.above_five.weight={w}"] for w in weights},
     )
+    for name in SHORT:
+        found[name] = Program(name, architectures=EVERY)
+    plain = ["data.augment=[]", "model.heads_per_task=1"]
+    found["few_digits, plain"] = Program(
+        "few_digits", plain, (), (), architectures=EVERY
+    )
+    text = [name for name in EVERY if name != "sluice"]  # no kernels to keep apart
     if files is not None:
         vectors = sorted(map(str, (files / "glove50_subset").glob("*.txt*")))
         glove = {"GloVe vectors": [f"data.args.vectors={vectors}"]} if vectors else {}
-        found["sentiment"] = Program("sentiment", variants=glove)
+        found["sentiment"] = Program("sentiment", variants=glove, architectures=text)
         path = [f"data.path={files / 'wnut17'}"]
         found["conll"] = Program("conll", path, methods=("uw",))
     found = dict(sorted((found | _tables()).items()))
@@ -110,6 +115,11 @@ LONG = (
     *("digit_and_writer", "stroke_mass", "mnist_scenes"),
 )
 """Those that are measured with their own method alone."""
+SHORT = (
+    *("bike_sharing", "digits", "parkinsons", "student", "sentiment"),
+    *("three_heads", "tox21"),
+)
+"""Those that are measured with every architecture."""
 
 
 _TAGS = ("token_accuracy", "span_f1", "accuracy")
@@ -121,54 +131,3 @@ METRICS = {
     "bike_sharing": ("count_mae", "count_rmsle"),
 }
 """What the papers report, or what the classes ask for."""
-
-
-def matched(
-    settings: config.Config, dataset: data.Dataset, architecture: str
-) -> config.Config:
-    """A program with another architecture and as many parameters.
-
-    The last layer of the trunk becomes that of the experts, or of the towers of a
-    chain, and all widths of trunk and experts are scaled alike.
-
-    Args:
-        settings: of hard sharing, with a trunk that has `features`.
-        dataset: its data.
-        architecture: a name of `models.ARCHITECTURES`.
-    """
-    example = jax.tree.map(lambda a: a[:1], dataset.train.inputs)
-    widths = settings.model.trunk_args["features"]
-
-    def of(width: int) -> config.Config:
-        scaled = [max(1, round(w * width / widths[0])) for w in widths]
-        return dataclasses.replace(
-            settings, model=_model(settings.model, architecture, scaled)
-        )
-
-    def model(found: config.Config) -> models.Model:
-        return build.build(found, dataset.facts).model
-
-    target = models.count_params(model(settings), example)
-    return of(models.match_params(lambda w: model(of(w)), target, example).width)
-
-
-def _model(
-    model: config.ModelConfig, architecture: str, widths: Sequence[int]
-) -> config.ModelConfig:
-    """An architecture whose trunk and experts have these widths."""
-    last = [widths[-1]]
-    arguments = {
-        "mmoe": {"num_experts": 4, "expert_features": last},
-        "cgc": {"num_shared": 2, "num_own": 1, "expert_features": last},
-        "ple": {"num_shared": 1, "num_own": 1, "expert_features": last},
-        "aitm": {"tower_features": last},
-    }.get(architecture, {})
-    below = list(widths[:-1] if arguments else widths)
-    bare = model.trunk == "mlp" and not below
-    return dataclasses.replace(
-        model,
-        architecture=architecture,
-        architecture_args=arguments,
-        trunk=None if bare else model.trunk,
-        trunk_args={} if bare else {**model.trunk_args, "features": below},
-    )

@@ -23,7 +23,8 @@ the others. Parameters and seconds of the single tasks are sums over the tasks.
 
 Δm compares the means with the single tasks in both conventions that are in print
 (`mtl_jax.metrics.delta_m`): over metrics, where LOWER is better, and over tasks, where
-HIGHER is better.
+HIGHER is better. Architectures other than hard sharing have as many parameters as it:
+all their widths are scaled alike.
 
     python benchmarks/results.py --record results.jsonl
     python benchmarks/results.py --record results.jsonl --table docs/results.md
@@ -39,7 +40,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
     """What tells one run from another."""
-    return row["program"], row["method"], row.get("task"), row["seed"]
+    what = ("program", "method", "architecture", "task", "seed")
+    return tuple(row.get(name) for name in what)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -65,7 +67,8 @@ def write(record: Path, page: Path) -> None:
 
 def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
     """One program: a row a metric, a column a method."""
-    own = [row for row in rows if row["program"] == program]
+    every = [row for row in rows if row["program"] == program]
+    own = [row for row in every if "architecture" not in row]
     directions = collections.defaultdict[str, dict[str, bool]](dict)
     for row in own:
         for task, found in row["metrics"].items():
@@ -87,7 +90,7 @@ def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
             lines.append(_line(f"{column}{_arrow(column, directions)}", cells))
     for names in _alike(columns):
         cells = [_cell(_average(own, m, names)) for m in methods]
-        metric = names[0].partition("/")[2]
+        metric = _metric(names[0])
         title = f"mean of {len(names)} tasks, {metric}{_arrow(names[0], directions)}"
         lines.append(_line(title, cells))
     base = _means(own, ALONE, columns)
@@ -105,7 +108,50 @@ def table(program: str, rows: Iterable[dict[str, Any]]) -> str:
         lines.append(_line("runs that diverged", cells))
     lines.append(_line("parameters", [_parameters(own, m) for m in methods]))
     lines.append(_line("CPU seconds a run", [_seconds(own, m) for m in methods]))
+    if len(every) > len(own):
+        lines += _of_architectures(every, columns, directions)
     return "\n".join(lines) + "\n"
+
+
+def _of_architectures(
+    rows: Sequence[dict[str, Any]],
+    columns: Sequence[str],
+    directions: dict[str, dict[str, bool]],
+) -> list[str]:
+    """A row an architecture, beside hard sharing by the same method."""
+    method = next(row["method"] for row in rows if "architecture" in row)
+    found = {HARD: [row for row in rows if row["method"] == method]}
+    found[HARD] = [row for row in found[HARD] if "architecture" not in row]
+    for row in rows:
+        if "architecture" in row:
+            found.setdefault(row["architecture"], []).append(row)
+    alone = [row for row in rows if row["method"] == ALONE]
+    base = _means(alone, ALONE, columns)
+    many = len(columns) > MOST_COLUMNS
+    shown = [(f"mean, {_metric(n[0])}", n) for n in _alike(columns)] if many else []
+    shown = shown or [(column, [column]) for column in columns]
+    titles = [f"{title}{_arrow(names[0], directions)}" for title, names in shown]
+    head = ["architecture", *titles, "Δm over tasks ↑", "parameters", "CPU seconds"]
+    lines = [f"\nArchitectures, by `{method}`:\n", _line(head[0], head[1:])]
+    lines.append("|" + " --- |" * len(head))
+    for name, own in found.items():
+        means = _means(own, method, columns)
+        same = base and set(means) == set(base)
+        cells = [_cell(_average(own, method, names)) for _, names in shown]
+        cells.append(_delta(means, base, directions, "tasks") if same else "")
+        lines.append(
+            _line(name, [*cells, _parameters(own, method), _seconds(own, method)])
+        )
+    return lines
+
+
+HARD = "hard_sharing"
+MOST_COLUMNS = 4
+"""With more metrics there is the mean of those that are alike."""
+
+
+def _metric(column: str) -> str:
+    return column.partition("/")[2]
 
 
 MOST_ROWS = 16

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bench_architectures
 import bench_programs
 import bench_results
 import jax
@@ -51,8 +52,8 @@ def runs(
         same = other.data == settings.data
         yield what, other, dataset if same else build.build_data(other)
     for architecture in program.architectures:
-        other = bench_programs.matched(settings, dataset, architecture)
-        what = {"program": name, "method": f"{own}, {architecture}"}
+        other = bench_architectures.matched(settings, dataset, architecture)
+        what = {"program": name, "method": own, "architecture": architecture}
         yield what, other, dataset
     for task in task_list:
         if program.alone and task.name not in program.alone:

@@ -27,7 +27,7 @@ from mtl_jax import config, data, run, trained
 from mtl_jax.report import jsonl
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "digits.py"
-METHODS = ("equal", "uw", "dwa", "famo", "pcgrad", "nash_mtl", "auto_lambda")
+METHODS = ("uw", "dwa", "famo", "pcgrad", "nash_mtl", "auto_lambda")
 EPOCHS, STEPS_PER_EPOCH = 6, 19
 LAST = EPOCHS * STEPS_PER_EPOCH
 TIMING = "examples_per_second"
@@ -237,10 +237,8 @@ def killed_and_resumed(
     for kind, first in (
         ("start", 0),
         ("save", 1),
-        ("random", chance.randint(20, 40)),
-        ("save", 45),
-        ("random", chance.randint(60, 80)),
-        ("save", 85),
+        ("random", chance.randint(30, 60)),
+        ("save", 70),
     ):
         before = newest(workdir)
         step = max(first, before + 1)
@@ -281,7 +279,7 @@ def test_a_killed_run_ends_where_the_uninterrupted_one_ends(jobs, method, device
     assert record["environment"]["devices"]["count"] == devices
     # The method's state matters: else the test could not see that it was lost.
     weights = [r["digit/weight"] for r in rows(end.workdir) if r["split"] == "train"]
-    assert (len(set(weights)) > 1) == (method != "equal")
+    assert len(set(weights)) > 1
     if method == "dwa":
         assert weights[0] == 1 != weights[-1]
 

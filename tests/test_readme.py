@@ -35,7 +35,7 @@ MAIN_JOB = "mtl-jax train configs/digits.py"
 
 def environment(tmp_path):
     return {
-        **{k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+        **os.environ,
         "JAX_PLATFORMS": "cpu",
         "MPLBACKEND": "Agg",
         "TFDS_DATA_DIR": str(tmp_path / "data"),

@@ -91,10 +91,15 @@ def test_a_program_runs_its_method_others_and_each_task(scripts):
         ("equal", None),
         ("uw", None),
         ("equal, weight 3", None),
-        ("equal, mmoe", None),
-        ("equal, cgc", None),
+        ("equal", None),
+        ("equal", None),
         ("single task", "a"),
         ("single task", "b"),
+    ]
+    assert [what.get("architecture") for what, *_ in found[2:5]] == [
+        None,
+        "mmoe",
+        "cgc",
     ]
     assert [t.weight for t in found[2][1].tasks] == [1, 3]
     assert [[t.name for t in s.tasks] for _, s, _ in found[-2:]] == [["a"], ["b"]]
@@ -158,6 +163,26 @@ def test_the_table_has_means_spreads_and_both_conventions(scripts):
         "| Δm over tasks ↑ |  | -5.00 % |",
         "| parameters | 14 | 9 |",
         "| CPU seconds a run | 6 | 3 |",
+    ]
+
+
+def test_architectures_have_a_table_of_their_own(scripts):
+    _, bench_results, _ = scripts
+    found = list(rows())
+    joint = [row for row in found if row["method"] == "equal"]
+    for row, (a, b) in zip(joint, [(0.5, 1.0), (0.5, 1.0)], strict=True):
+        test = {"a/accuracy": a, "b/rmse": b}
+        found.append({**row, "architecture": "mmoe", "parameters": 8, "test": test})
+    lines = bench_results.table("tiny, variant", found).splitlines()
+    assert lines[5] == "| | single task | equal |"
+    assert lines[7] == "| a/accuracy ↑ | 0.500 ± 0.000 | 0.700 ± 0.141 |"
+    assert lines[-5:] == [
+        "",
+        "| architecture | a/accuracy ↑ | b/rmse ↓ | Δm over tasks ↑ | parameters |"
+        " CPU seconds |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| hard_sharing | 0.700 ± 0.141 | 3.000 ± 1.414 | -5.00 % | 9 | 3 |",
+        "| mmoe | 0.500 ± 0.000 | 1.000 ± 0.000 | +25.00 % | 8 | 3 |",
     ]
 
 
