@@ -13,8 +13,8 @@ up to 1 and (weak) up to 0.3, and with the labels of the target in place of thos
 source, which is the bound.
 
 Measured on a core of an AMD EPYC, busy with other work: about 12 s a run. Test split,
-last epoch, accuracy on the target in percent, mean ± sample standard deviation over seeds 0, 1, 2,
-each with a split of its own:
+last epoch, accuracy on the target in percent, mean ± sample standard deviation over
+seeds 0, 1, 2, each with a split of its own:
 
     | pair           | source only  | adversarial  | weak         | bound        |
     | -------------- | ------------ | ------------ | ------------ | ------------ |
@@ -30,9 +30,9 @@ It does not help here. The domain can hardly be told any more (accuracy 50 to 54
 48 to 59 % with the weak one), and the sentiment of the target is no better for it: over
 the 18 pairs of runs the difference to the source alone is -0.3 ± 0.4 points (mean ±
 standard error), and 0.1 ± 0.4 with the weak one, of the 7.9 that labels of the target
-would bring. The settings were not tuned for either. Perhaps it is the data: a domain of
-500 short sentences is its words, and those of the target that the source lacks get no
-sentiment by looking alike.
+would bring. Nothing was tuned for it but the strength, as shown. Perhaps it is the data:
+a domain of 500 short sentences is its words, and those of the target that the source
+lacks get no sentiment by looking alike.
 """
 
 import argparse
