@@ -30,9 +30,9 @@ It does not help here. The domain can hardly be told any more (accuracy 50 to 54
 48 to 59 % with the weak one), and the sentiment of the target is no better for it: over
 the 18 pairs of runs the difference to the source alone is -0.3 ± 0.4 points (mean ±
 standard error), and 0.1 ± 0.4 with the weak one, of the 7.9 that labels of the target
-would bring. Nothing was tuned for it but the strength, as shown. Perhaps it is the data:
-a domain of 500 short sentences is its words, and those of the target that the source
-lacks get no sentiment by looking alike.
+would bring. Nothing was tuned for it but the strength, as shown. Perhaps it is the
+data: a domain of 500 short sentences is its words, and those of the target that the
+source lacks get no sentiment by looking alike.
 """
 
 import argparse
