@@ -32,7 +32,9 @@ the 18 pairs of runs the difference to the source alone is -0.3 ± 0.4 points (m
 standard error), and 0.1 ± 0.4 with the weak one, of the 7.9 that labels of the target
 would bring. Nothing was tuned for it but the strength, as shown. Perhaps it is the
 data: a domain of 500 short sentences is its words, and those of the target that the
-source lacks get no sentiment by looking alike.
+source lacks get no sentiment by looking alike. With frozen GloVe vectors of 50 numbers
+(`data.args.vectors`, `freeze`) it is no other: from amazon, 63.8 % alone and 63.8 %
+adversarially on imdb, 66.7 % and 67.1 % on yelp.
 """
 
 import argparse
