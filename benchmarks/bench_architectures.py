@@ -84,10 +84,12 @@ def matched(
     """
     example = jax.tree.map(lambda a: a[:1], dataset.train.inputs)
     names = [task.name for task in build.task_configs(settings, dataset.facts)]
+    name, _ = {**INSTEAD, **AROUND}[architecture]
+    unit = 2 if name == "sluice" else 1  # subspaces a layer
     base = _first_width(settings.model)
 
     def of(width: int) -> config.Config:
-        model = _model(settings.model, architecture, names, width / base)
+        model = _model(settings.model, architecture, names, unit, width / base)
         return dataclasses.replace(settings, model=model)
 
     def model(found: config.Config) -> models.Model:
@@ -110,21 +112,23 @@ def _first_width(model: config.ModelConfig) -> int:
 
 
 def _model(
-    model: config.ModelConfig, label: str, names: Sequence[str], scale: float
+    model: config.ModelConfig,
+    label: str,
+    names: Sequence[str],
+    unit: int,
+    scale: float,
 ) -> config.ModelConfig:
-    """An architecture whose trunk and experts are so much wider."""
-
-    name, of = {**INSTEAD, **AROUND}[label]
-    multiple = 2 if name == "sluice" else 1  # of its subspaces
+    """An architecture whose trunk and experts are so many units wider."""
 
     def wide(width: int) -> int:
-        return multiple * max(1, round(width * scale / multiple))
+        return unit * max(1, round(width * scale))
 
     arguments = dict(model.trunk_args)
     for key in _LISTS:
         if arguments.get(key):
             arguments[key] = [wide(w) for w in arguments[key]]
     arguments |= {key: wide(arguments[key]) for key in _NUMBERS if key in arguments}
+    name, of = {**INSTEAD, **AROUND}[label]
     lists = [key for key in _LISTS if arguments.get(key)]
     last = arguments[lists[-1]][-1] if lists else arguments["width"]
     if label in INSTEAD and lists:
