@@ -108,8 +108,8 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     }
 
 
-WITHOUT = ("table",)
-"""Configs of data that the caller has."""
+WITHOUT = ("table", "cross_modal", "domain_adaptation")
+"""Configs of data that the caller has, and those that compare for themselves."""
 LONG = (
     *("ewt", "words_and_documents", "conll", "omniglot"),
     *("digit_and_writer", "stroke_mass", "mnist_scenes"),

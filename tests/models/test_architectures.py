@@ -306,6 +306,7 @@ ARGUMENTS = {
     "aitm": {"tower_features": [5]},
     "cross_stitch": {"own": 1},
     "cgc": {"num_own": 1, "expert_features": [5]},
+    "domain_adversarial": {"domain": "buy", "strength": 0.1},
     "dselect_k": {"num_experts": 4, "entropy": 1, "per_example": True},
     "esmm": {},
     "film": {"embedding_features": 3, "layers": [4]},
@@ -340,7 +341,7 @@ COLUMNS_USED = ("adversarial", "film", "late_fusion", "soft_sharing", "task_atte
 
 def test_every_architecture_is_used():
     assert set(models.ARCHITECTURES) == set(ARGUMENTS)
-    with_trunk = {*STAGED, *COLUMNS_USED, "hard_sharing"}
+    with_trunk = {*STAGED, *COLUMNS_USED, "hard_sharing", "domain_adversarial"}
     assert set(models.OF_VECTORS) == set(ARGUMENTS) - with_trunk
 
 
