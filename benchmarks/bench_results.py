@@ -131,7 +131,7 @@ def _of_architectures(
     shown = [(f"mean, {_metric(n[0])}", n) for n in _alike(columns)] if many else []
     shown = shown or [(column, [column]) for column in columns]
     titles = [f"{title}{_arrow(names[0], directions)}" for title, names in shown]
-    head = ["architecture", *titles, "Δm over tasks ↑", "parameters", "CPU seconds"]
+    head = ["architecture", *titles, "Δm over tasks ↑", "parameters"]
     lines = [f"\nArchitectures, by `{method}`:\n", _line(head[0], head[1:])]
     lines.append("|" + " --- |" * len(head))
     for name, own in found.items():
@@ -139,9 +139,7 @@ def _of_architectures(
         same = base and set(means) == set(base)
         cells = [_cell(_average(own, method, names)) for _, names in shown]
         cells.append(_delta(means, base, directions, "tasks") if same else "")
-        lines.append(
-            _line(name, [*cells, _parameters(own, method), _seconds(own, method)])
-        )
+        lines.append(_line(name, [*cells, _parameters(own, method)]))
     return lines
 
 
