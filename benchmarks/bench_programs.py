@@ -113,6 +113,7 @@ WITHOUT = ("table", "cross_modal", "domain_adaptation")
 LONG = (
     *("ewt", "words_and_documents", "conll", "omniglot"),
     *("digit_and_writer", "stroke_mass", "mnist_scenes"),
+    *("alternating", "alternating_domains", "census_imbalance", "few_digits"),
 )
 """Those that are measured with their own method alone."""
 SHORT = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import bench_programs
 import bench_record
+import bench_studies
 
 from mtl_jax import metrics
 
@@ -28,6 +29,11 @@ all their widths are scaled alike.
 
     python benchmarks/results.py --record results.jsonl
     python benchmarks/results.py --record results.jsonl --table docs/results.md
+"""
+
+STUDIES = """Transfer, schedules, tasks without labels, missing modalities: what these
+configs compare, as their docstrings have it. Seeds, spreads and the test split are as
+above.
 """
 
 
@@ -62,6 +68,7 @@ def write(record: Path, page: Path) -> None:
     )
     names = dict.fromkeys(row["program"] for row in rows)
     parts = [HEAD, where, *(table(name, rows) for name in sorted(names))]
+    parts += ["\n## Programs of several runs\n", STUDIES, *bench_studies.sections()]
     page.write_text("\n".join(parts))
 
 
