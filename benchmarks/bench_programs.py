@@ -113,11 +113,12 @@ def programs(files: Path | None = None) -> dict[str, Program]:
     }
 
 
-WITHOUT = ("table",)
-"""Configs of data that the caller has."""
+WITHOUT = ("table", "cross_modal", "domain_adaptation")
+"""Configs of data that the caller has, and those that compare for themselves."""
 LONG = (
     *("ewt", "words_and_documents", "conll", "omniglot"),
     *("digit_and_writer", "stroke_mass", "mnist_scenes"),
+    *("alternating", "alternating_domains", "census_imbalance", "few_digits"),
 )
 """Those that are measured with their own method alone."""
 SHORT = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import bench_programs
 import bench_record
+import bench_studies
 
 from mtl_jax import metrics
 
@@ -28,6 +29,11 @@ all their widths are scaled alike.
 
     python benchmarks/results.py --record results.jsonl
     python benchmarks/results.py --record results.jsonl --table docs/results.md
+"""
+
+STUDIES = """Transfer, schedules, tasks without labels, missing modalities: what these
+configs compare, as their docstrings have it. Seeds, spreads and the test split are as
+above.
 """
 
 
@@ -62,6 +68,7 @@ def write(record: Path, page: Path) -> None:
     )
     names = dict.fromkeys(row["program"] for row in rows)
     parts = [HEAD, where, *(table(name, rows) for name in sorted(names))]
+    parts += ["\n## Programs of several runs\n", STUDIES, *bench_studies.sections()]
     page.write_text("\n".join(parts))
 
 
@@ -131,7 +138,7 @@ def _of_architectures(
     shown = [(f"mean, {_metric(n[0])}", n) for n in _alike(columns)] if many else []
     shown = shown or [(column, [column]) for column in columns]
     titles = [f"{title}{_arrow(names[0], directions)}" for title, names in shown]
-    head = ["architecture", *titles, "Δm over tasks ↑", "parameters", "CPU seconds"]
+    head = ["architecture", *titles, "Δm over tasks ↑", "parameters"]
     lines = [f"\nArchitectures, by `{method}`:\n", _line(head[0], head[1:])]
     lines.append("|" + " --- |" * len(head))
     for name, own in found.items():
@@ -139,9 +146,7 @@ def _of_architectures(
         same = base and set(means) == set(base)
         cells = [_cell(_average(own, method, names)) for _, names in shown]
         cells.append(_delta(means, base, directions, "tasks") if same else "")
-        lines.append(
-            _line(name, [*cells, _parameters(own, method), _seconds(own, method)])
-        )
+        lines.append(_line(name, [*cells, _parameters(own, method)]))
     return lines
 
 

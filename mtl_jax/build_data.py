@@ -16,25 +16,42 @@ def build_data(config: settings.Config) -> data.Dataset:
     Raises:
         FileNotFoundError: the data set is not on disk; the text has the command that
             prepares it.
-        ValueError: arguments that the recipe does not take, or a label that there is
-            not.
+        ValueError: arguments that the recipe does not take, or a label or modality
+            that there is not.
     """
+    missing = _missing(config)
     loaded = _load(config.data)
     made = [t for t in config.tasks if t.above is not None]
 
-    def with_made(source: data.ArraySource | None) -> data.ArraySource | None:
-        return None if source is None else _with_labels(source, made)
+    def changed(source: data.ArraySource) -> data.ArraySource:
+        source = _with_labels(source, made)
+        return data.without(source, missing) if missing else source
 
-    train = _with_labels(_fewer(loaded.train, config.data), made)
+    train = changed(_fewer(loaded.train, config.data))
     train = _ordered(_few_labels(train, config), config.data)
     facts = build_balance.with_counts(config.tasks, train, loaded.facts)
     return data.Dataset(
         loaded.name,
         train,
-        with_made(loaded.validation),
-        with_made(loaded.test),
+        loaded.validation and changed(loaded.validation),
+        loaded.test and changed(loaded.test),
         build_pretexts.with_sizes(config.tasks, train.inputs, facts),
     )
+
+
+def _missing(config: settings.Config) -> tuple[str, ...]:
+    """The modalities that are hidden, which the model has to know."""
+    names = config.data.missing
+    if names and config.model.trunk != "cross_modal":
+        raise ValueError(
+            f"data.missing={','.join(names)} hides modalities of the trunk "
+            f"'cross_modal'; model.trunk is {config.model.trunk!r}"
+        )
+    known = config.model.trunk_args.get("trunks", {})
+    for name in names:
+        if name not in known:
+            raise unknown_name("modality in data.missing", name, known)
+    return names
 
 
 def _fewer(source: data.ArraySource, config: settings.DataConfig) -> data.ArraySource:

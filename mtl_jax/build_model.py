@@ -14,7 +14,10 @@ from mtl_jax import losses, models, tasks
 from mtl_jax.config import parse
 from mtl_jax.errors import unknown_name
 
-_NOT_SET = ("trunk", "heads", "parent", "name")
+_NOT_SET = {
+    "trunk": ("parent", "name"),
+    "architecture": ("trunk", "heads", "parent", "name"),
+}
 """Arguments of modules and architectures that settings do not give."""
 
 
@@ -42,9 +45,7 @@ def build_model(
     """
     trunk = None
     if config.trunk is not None:
-        trunk = _made(
-            "trunk", config.trunk, models.TRUNKS, config.trunk_args, facts=facts or {}
-        )
+        trunk = _trunk(config.trunk, config.trunk_args, facts or {})
     elif config.architecture not in models.OF_VECTORS:
         raise ValueError(
             f"model.trunk is not set, and the architecture {config.architecture!r} "
@@ -64,6 +65,31 @@ def build_model(
     return models.in_dtype(models.from_linen(net), config.dtype)
 
 
+def _trunk(name: str, given: dict[str, Any], facts: Mapping[str, Any]) -> nn.Module:
+    """A trunk, and the trunks that it is made of.
+
+    Raises:
+        ValueError: a trunk or argument that there is not, or trunks of modalities in
+            another form.
+    """
+    if name == "cross_modal":
+        found = given.get("trunks")
+        asked = (
+            "the trunk 'cross_modal' is made of trunks, model.trunk_args.trunks="
+            "{'image': {'trunk': 'cnn', 'features': [8, 16]}, …}"
+        )
+        if not isinstance(found, dict) or not found:
+            raise ValueError(f"{asked}; found {found!r}")
+        below = {}
+        for modality, own in found.items():
+            if not isinstance(own, dict) or not isinstance(own.get("trunk"), str):
+                raise ValueError(f"{asked}; found {own!r} for {modality!r}")
+            arguments = {k: v for k, v in own.items() if k != "trunk"}
+            below[modality] = _trunk(own["trunk"], arguments, facts)
+        given = {**given, "trunks": below}
+    return _made("trunk", name, models.TRUNKS, given, facts=facts)
+
+
 def _made(
     kind: Literal["trunk", "architecture"],
     name: str,
@@ -80,7 +106,9 @@ def _made(
     if name not in table:
         raise unknown_name(kind, name, table)
     factory = table[name]
-    known = [n for n in inspect.signature(factory).parameters if n not in _NOT_SET]
+    known = [
+        n for n in inspect.signature(factory).parameters if n not in _NOT_SET[kind]
+    ]
     for argument in given:
         if argument not in known:
             raise unknown_name(f"argument of {kind} {name!r}", argument, known)

@@ -178,11 +178,10 @@ def test_architectures_have_a_table_of_their_own(scripts):
     assert lines[7] == "| a/accuracy ↑ | 0.500 ± 0.000 | 0.700 ± 0.141 |"
     assert lines[-5:] == [
         "",
-        "| architecture | a/accuracy ↑ | b/rmse ↓ | Δm over tasks ↑ | parameters |"
-        " CPU seconds |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| hard_sharing | 0.700 ± 0.141 | 3.000 ± 1.414 | -5.00 % | 9 | 3 |",
-        "| mmoe | 0.500 ± 0.000 | 1.000 ± 0.000 | +25.00 % | 8 | 3 |",
+        "| architecture | a/accuracy ↑ | b/rmse ↓ | Δm over tasks ↑ | parameters |",
+        "| --- | --- | --- | --- | --- |",
+        "| hard_sharing | 0.700 ± 0.141 | 3.000 ± 1.414 | -5.00 % | 9 |",
+        "| mmoe | 0.500 ± 0.000 | 1.000 ± 0.000 | +25.00 % | 8 |",
     ]
 
 
@@ -238,3 +237,45 @@ def test_a_record_is_read_and_its_page_written(scripts, tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("# Results")
     assert "## tiny" in page
+
+
+def test_configs_that_compare_speak_for_themselves(scripts):
+    del scripts
+    sys.path.insert(0, str(FOLDER))
+    try:
+        import bench_studies
+    finally:
+        sys.path.remove(str(FOLDER))
+    text = """One task a step.
+
+Commands:
+
+    mtl-jax data prepare mnist
+    mtl-jax train configs/turns.py
+
+Ten epochs.
+
+    | run | a     |
+    | this | 1 ± 0 |
+
+    joint   2 ± 1
+"""
+    assert (
+        bench_studies.section("turns.py", text)
+        == """
+### One task a step
+
+`configs/turns.py`
+
+Ten epochs.
+
+| run | a     |
+| this | 1 ± 0 |
+
+    joint   2 ± 1
+"""
+    )
+    found = "".join(bench_studies.sections())
+    for name in ("transfer", "distillation", "alternating", "cross_modal"):
+        assert f"`configs/{name}.py`" in found
+    assert "`configs/three_heads.py`" not in found

@@ -16,6 +16,7 @@ PREPARED = {
     "adult": "adult",
     "bike_sharing": "bike_sharing",
     "census_imbalance": "census_income_kdd",
+    "cross_modal": "tox21",
     "census_income": "census_income_kdd",
     "omniglot": "omniglot_small",
     "parkinsons": "parkinsons",
@@ -72,7 +73,8 @@ def test_a_short_run_learns(name, root):
         prepare(PREPARED[name], root)
         changes.append(f"data.data_dir={root}")
     changes += [f"data.args.{k}={v}" for k, v in SYNTHETIC.get(name, {}).items()]
-    changes.append("model.trunk_args.dropout=0.0")
+    quiet = "modality_dropout" if name == "cross_modal" else "dropout"
+    changes.append(f"model.trunk_args.{quiet}=0.0")
     settings = config.override(settings, changes)
     whole = build.build_data(settings)
     parts = build.build(settings, whole.facts)

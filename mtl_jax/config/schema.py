@@ -26,6 +26,9 @@ class DataConfig:
     """Where prepared data sets are; default: TFDS's own."""
     input: str = "image"
     """The feature that the model reads."""
+    missing: tuple[str, ...] = ()
+    """Modalities of the trunk `cross_modal` that all examples are to lack, mostly in
+    `mtl-jax evaluate`."""
     validation_fraction: float = 0.0
     """Share of the training split that is held out where there is no validation."""
     temperature: float = 1.0

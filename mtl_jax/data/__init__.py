@@ -18,6 +18,7 @@ from mtl_jax.data.few_labels import few_labels as few_labels
 from mtl_jax.data.grain import GrainBatches as GrainBatches
 from mtl_jax.data.grouped_batches import GroupedBatches as GroupedBatches
 from mtl_jax.data.hosts import host_part as host_part
+from mtl_jax.data.modalities import without as without
 from mtl_jax.data.orders import Order as Order
 from mtl_jax.data.orders import order as order
 from mtl_jax.data.per_task import per_task as per_task

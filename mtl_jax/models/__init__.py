@@ -8,6 +8,9 @@ from mtl_jax.models.augmented import augmented as augmented
 from mtl_jax.models.base import Model as Model
 from mtl_jax.models.base import Variables as Variables
 from mtl_jax.models.cross_stitch import CrossStitch as CrossStitch
+from mtl_jax.models.domain_adversarial import (
+    DomainAdversarial as DomainAdversarial,
+)
 from mtl_jax.models.dselect_k import DSelectK as DSelectK
 from mtl_jax.models.esmm import ESMM as ESMM
 from mtl_jax.models.esmm import conditional_logits as conditional_logits
@@ -42,6 +45,7 @@ from mtl_jax.models.trunks import TEXT_TRUNKS as TEXT_TRUNKS
 from mtl_jax.models.trunks import TRUNKS as TRUNKS
 from mtl_jax.models.trunks import BagOfEmbeddings as BagOfEmbeddings
 from mtl_jax.models.trunks import BiLSTM as BiLSTM
+from mtl_jax.models.trunks import CrossModal as CrossModal
 from mtl_jax.models.trunks import DilatedCNN as DilatedCNN
 from mtl_jax.models.trunks import ResNet as ResNet
 from mtl_jax.models.trunks import TabularEmbedding as TabularEmbedding

@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from mtl_jax.models.aitm import AITM
 from mtl_jax.models.cross_stitch import CrossStitch
+from mtl_jax.models.domain_adversarial import DomainAdversarial
 from mtl_jax.models.dselect_k import DSelectK
 from mtl_jax.models.esmm import ESMM
 from mtl_jax.models.film import FiLM
@@ -26,6 +27,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "aitm": AITM,
     "cgc": CGC,
     "cross_stitch": CrossStitch,
+    "domain_adversarial": DomainAdversarial,
     "dselect_k": DSelectK,
     "esmm": ESMM,
     "film": FiLM,

@@ -1,5 +1,6 @@
 """Adversarial shared-private networks: what is in common is kept apart by force."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from mtl_jax.models.columns import columns
 from mtl_jax.models.cross_moment import CrossMoment
 from mtl_jax.models.gradient_reversal import gradient_reversal
 from mtl_jax.models.penalised import with_penalty
-from mtl_jax.models.trunks import inputs as accepted
+from mtl_jax.models.summary import summary
 from mtl_jax.typing import Array, PyTree
 
 
@@ -94,7 +95,8 @@ class SharedPrivate(nn.Module):
         private = self.trunk.clone(parent=self, name="private", _deep_clone=True)
         s = calling.call(self.trunk, inputs, train)
         p = columns(private, len(self.heads), inputs, train)
-        compared = summary(s), jax.vmap(summary, 1, 1)(p)
+        vector = functools.partial(summary, reader="SharedPrivate")
+        compared = vector(s), jax.vmap(vector, 1, 1)(p)
         outputs = {}
         for k, (task, head) in enumerate(self.heads.items()):
             both = jax.tree.map(
@@ -154,30 +156,3 @@ class Discriminator(nn.Module):
         for width in self.features:
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(self.num_tasks)(x)
-
-
-def summary(z: PyTree) -> Array:
-    """One vector an example, of a representation of any kind.
-
-    Args:
-        z: `[B, D]`; `[B, ..., D]`, of which it is the mean over positions; or parts of
-            a text, of which it is the one called "pooled".
-
-    Returns:
-        `[B, D]`.
-
-    Raises:
-        ValueError: parts without one that is pooled, or one number an example.
-
-    Example:
-        >>> summary(jnp.ones((2, 8, 8, 3))).shape
-        (2, 3)
-    """
-    x = z.get("pooled") if isinstance(z, Mapping) else z
-    if x is None or jnp.ndim(x) < 2:
-        raise ValueError(
-            "SharedPrivate compares one vector an example; its trunk gives "
-            f"{accepted.found(z)}. Take a trunk that gives [B, ..., D], or one of text "
-            "with a part 'pooled'"
-        )
-    return jnp.mean(x, axis=tuple(range(1, x.ndim - 1))) if x.ndim > 2 else x

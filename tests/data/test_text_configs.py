@@ -12,7 +12,10 @@ from mtl_jax import build, config, data, objective, train
 from mtl_jax.data import recipes
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-NAMES = ("sentiment", "alternating_domains", "ewt", "words_and_documents", "conll")
+NAMES = (
+    *("sentiment", "alternating_domains", "domain_adaptation"),
+    *("ewt", "words_and_documents", "conll"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,40 @@ def test_the_sentences_of_three_sites(root):
         recipes.make("ewt_tags", targets=("pos",), data_dir=root)
 
 
+def test_labels_of_one_site_for_another(root):
+    """The sentences of a split are those of `sentiment`; labels are there or not."""
+    fractions = {"fractions": (0.5, 0.1, 0.4), "data_dir": root}
+    both = recipes.make("sentiment", targets=("imdb", "yelp"), **fractions)
+    for labelled, tested in (("source", "target"), ("target", "source")):
+        made = recipes.make(
+            "sentiment_adaptation",
+            source="imdb",
+            target="yelp",
+            labelled=labelled,
+            tested=tested,
+            **fractions,
+        )
+        for name in ("train", "validation", "test"):
+            part, other = made.split(name), both.split(name)
+            np.testing.assert_array_equal(part.inputs["tokens"], other.inputs["tokens"])
+            here = tested if name == "test" else labelled
+            site = {"source": "imdb", "target": "yelp"}[here]
+            mask = part.masks["sentiment"]
+            np.testing.assert_array_equal(mask, other.masks[site])
+            assert mask.sum() == pytest.approx(len(part) / 2, abs=12)
+            np.testing.assert_array_equal(
+                part.labels["sentiment"][mask], other.labels[site][mask]
+            )
+            np.testing.assert_array_equal(part.labels["domain"], other.masks["yelp"])
+            assert set(part.masks) == {"sentiment"} and part.groups == other.groups
+    with pytest.raises(ValueError, match="from 'imdb' to itself"):
+        recipes.make("sentiment_adaptation", source="imdb", target="imdb")
+    with pytest.raises(ValueError, match="labelled is 'both'; it is 'source' or"):
+        recipes.make("sentiment_adaptation", labelled="both")
+    with pytest.raises(ValueError, match="unknown target of sentiment 'ebay'"):
+        recipes.make("sentiment_adaptation", target="ebay", data_dir=root)
+
+
 def test_vectors_of_glove(root, originals):
     files = sorted((originals / "glove50_subset").glob("*.gz"))
     made = recipes.make(
@@ -177,4 +214,8 @@ def test_a_config_learns_on_a_slice_of_its_data(name, root, originals):
     present = np.asarray(output.present)
     one = settings.data.args.get("policy") == "round_robin"
     assert present.sum() == (1 if one else len(named))
+    if settings.model.architecture == "domain_adversarial":
+        present = present & (
+            np.array(named) != "domain"
+        )  # which the trunk works against
     assert (losses[-1] < losses[0])[present].all(), "the loss of every task falls"

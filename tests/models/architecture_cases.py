@@ -96,6 +96,9 @@ CASES = {
     "two_way_attention": lambda trunk: models.TaskAttention(
         trunk, heads(), "bidirectional", {"view": ["buy"]}, (4,)
     ),
+    "domain_adversarial": lambda trunk: models.DomainAdversarial(
+        trunk, heads(3), "view", 0.5
+    ),
     "shared_private": lambda trunk: models.SharedPrivate(trunk, heads(), 0.0, 0.2),
 }
 """By name, a function of the trunk or None."""

@@ -65,6 +65,7 @@ STAGES = {
     "bilstm": 3,
     "transformer": 2,
     "transformer_learned": 2,
+    "cross_modal": 2,
     "tabular_embedding": 2,
 }
 

@@ -93,6 +93,21 @@ CASES = {
         text(4, 4),
         "tokens",
     ),
+    "cross_modal": Case(
+        models.CrossModal(
+            {"row": models.MLP((5,)), "text": models.BagOfEmbeddings(V, 4)},
+            {"text": {"tokens": "words"}},
+            width=6,
+            features=(5,),
+            modality_dropout=0.3,
+        ),
+        {
+            "row": TABLE["numeric"],
+            "words": TEXT["tokens"],
+            "text_present": np.array([True, True, False, True]),
+        },
+        (5,),
+    ),
     "tabular_embedding": Case(
         models.TabularEmbedding((3, 5), (6, 5), batch_norm=True, dropout=0.2),
         TABLE,

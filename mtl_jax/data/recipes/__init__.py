@@ -26,9 +26,11 @@ from mtl_jax.data.recipes.mnist_scenes import mnist_scenes
 from mtl_jax.data.recipes.multi_mnist import multi_mnist
 from mtl_jax.data.recipes.omniglot import omniglot
 from mtl_jax.data.recipes.sentiment import sentiment
+from mtl_jax.data.recipes.sentiment_adaptation import sentiment_adaptation
 from mtl_jax.data.recipes.stroke_mass import stroke_mass
 from mtl_jax.data.recipes.table import table
 from mtl_jax.data.recipes.tox21 import tox21
+from mtl_jax.data.recipes.tox21_smiles import tox21_smiles
 from mtl_jax.data.recipes.words_and_documents import words_and_documents
 
 RECIPES: dict[str, Callable[..., source.Dataset]] = {
@@ -48,9 +50,11 @@ RECIPES: dict[str, Callable[..., source.Dataset]] = {
     "multi_mnist": multi_mnist,
     "omniglot": omniglot,
     "sentiment": sentiment,
+    "sentiment_adaptation": sentiment_adaptation,
     "stroke_mass": stroke_mass,
     "table": table,
     "tox21": tox21,
+    "tox21_smiles": tox21_smiles,
     "words_and_documents": words_and_documents,
 }
 """Every recipe by name."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,25 +37,45 @@ def tox21(
         Wu et al., MoleculeNet: a benchmark for molecular machine learning, Chemical
         Science 2018. Differs: the fingerprints have 1,024 bits, and see above.
     """
+    found, parts, facts = divided((), fractions, seed, data_dir)
+    bits = np.asarray(found["fingerprint"])
+    made = {
+        name: source.ArraySource(bits[part.rows], part.labels, part.masks)
+        for name, part in parts.items()
+    }
+    return source.Dataset(
+        "tox21", made["train"], made.get("validation"), made.get("test"), facts
+    )
+
+
+class Part(NamedTuple):
+    """The molecules of a split."""
+
+    rows: np.ndarray  # their places in the table
+    labels: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray]
+
+
+def divided(
+    more: Sequence[str],
+    fractions: Sequence[float],
+    seed: int,
+    data_dir: str | os.PathLike[str] | None,
+) -> tuple[dict[str, columns.Column], dict[str, Part], dict[str, Any]]:
+    """The table with fingerprints and further columns, its splits, and its facts."""
     found = columns.read_columns(
-        "tox21", columns=("fingerprint", "labels"), data_dir=data_dir
+        "tox21", columns=("fingerprint", "labels", *more), data_dir=data_dir
     )
     bits, answers = np.asarray(found["fingerprint"]), np.asarray(found["labels"])
     assays = registry.get("tox21").features["labels"]["names"]
     molecules = np.unique(bits, axis=0, return_inverse=True)[1].reshape(-1)
-    made = {}
+    parts = {}
     for name, rows in split.by_group(molecules, fractions, seed).items():
         known = answers[rows].T >= 0
         labels = np.where(known, answers[rows].T, 0).astype(np.int32)
-        made[name] = source.ArraySource(
-            bits[rows],
+        parts[name] = Part(
+            rows,
             dict(zip(assays, labels, strict=True)),
             dict(zip(assays, known, strict=True)),
         )
-    return source.Dataset(
-        "tox21",
-        made["train"],
-        made.get("validation"),
-        made.get("test"),
-        {"tasks": {name: {"kind": "binary"} for name in assays}},
-    )
+    return found, parts, {"tasks": {name: {"kind": "binary"} for name in assays}}

@@ -6,6 +6,7 @@ from typing import Any
 from mtl_jax.models.trunks.bag_of_embeddings import BagOfEmbeddings as BagOfEmbeddings
 from mtl_jax.models.trunks.bilstm import BiLSTM as BiLSTM
 from mtl_jax.models.trunks.cnn import CNN as CNN
+from mtl_jax.models.trunks.cross_modal import CrossModal as CrossModal
 from mtl_jax.models.trunks.dilated_cnn import DilatedCNN as DilatedCNN
 from mtl_jax.models.trunks.mlp import MLP as MLP
 from mtl_jax.models.trunks.resnet import ResNet as ResNet
@@ -23,6 +24,7 @@ TRUNKS: dict[str, Callable[..., Any]] = {
     "bag_of_embeddings": BagOfEmbeddings,
     "bilstm": BiLSTM,
     "cnn": CNN,
+    "cross_modal": CrossModal,
     "dilated_cnn": DilatedCNN,
     "mlp": MLP,
     "resnet": ResNet,
