@@ -82,7 +82,9 @@ def programs(files: Path | None = None) -> dict[str, Program]:
         "words_and_documents", methods=(), alone=("ner", "amazon", "imdb", "yelp")
     )
     # Tasks without labels are there to help: none of them is for itself.
-    found["self_supervised"] = Program("self_supervised", alone=("digit", "odd"))
+    found["self_supervised"] = Program(
+        "self_supervised", methods=("uw",), alone=("digit", "odd")
+    )
     found["masked_words"] = Program(
         "masked_words", methods=(), alone=("upos", "deprel")
     )

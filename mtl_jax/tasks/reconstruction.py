@@ -28,8 +28,7 @@ def autoencoding(
 
     Args:
         name: of the task.
-        num_outputs: P, how many numbers an example has; the head has outputs `[B, P]`,
-            or any shape with as many.
+        num_outputs: P, how many numbers an example has; the head has outputs `[B, P]`.
         scale: of the labels; default: 1/255 where the inputs are bytes, else 1.
         **fields: other fields of `Task`.
 
@@ -209,7 +208,7 @@ def _numbers(
             f"found {found}. Of texts, use masked_tokens"
         )
     size = inputs.size // inputs.shape[0]
-    if size % count:
+    if size != count:
         raise ValueError(
             f"task {name!r} has {count} outputs; its inputs {list(inputs.shape)} have "
             f"{size} numbers an example. Set num_outputs={size}, or leave it out"
