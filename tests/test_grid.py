@@ -83,6 +83,14 @@ PROGRAMS = {
             )
         },
     ),
+    "pictures, turned and noisy": Program(
+        {"turn": ("rotation", None), "clean": ("denoising", 16), **TWO},
+        OF_TWO,
+        normal(4, 4, 1),
+        "mlp",
+        {"features": [6, 4]},
+        masks={"a": np.arange(N) < 3},
+    ),
     "documents of their own": Program(
         TWO,
         OF_TWO,
