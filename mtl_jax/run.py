@@ -153,7 +153,7 @@ def train_run(
                 checkpoint_every=config.train.checkpoint_every,
                 log_every=config.train.log_every,
                 max_skipped=config.train.max_skipped,
-                start=_start(config, workdir, console.message),
+                start=_start(config, parts, workdir, console.message),
                 make_sinks=make_sinks,
                 on_step=console.advance,
                 say=console.message,
@@ -169,15 +169,19 @@ def train_run(
 
 
 def _start(
-    config: settings.Config, workdir: Path, say: Callable[[str, str], None]
+    config: settings.Config,
+    parts: build.Parts,
+    workdir: Path,
+    say: Callable[[str, str], None],
 ) -> Callable[[models.Variables], models.Variables] | None:
     """What the run begins with, where it begins with another one."""
     if config.transfer.init_from is None:
         return None
+    names = [task.name for task in parts.tasks]
 
     def start(variables: models.Variables) -> models.Variables:
         try:
-            found, told = transfer.from_run(config.transfer, variables)
+            found, told = transfer.from_run(config, variables, names)
         except FileNotFoundError:
             if transfer.has_checkpoint(workdir):
                 return variables  # the run goes on from its own

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl_jax import config as settings
-from mtl_jax import stacked, trained
+from mtl_jax import models, stacked, trained
 from mtl_jax.models import Variables
 from mtl_jax.typing import PyTree
 
@@ -138,18 +138,44 @@ def partial_restore(
 
 
 def from_run(
-    config: settings.TransferConfig, variables: Variables
+    config: settings.Config, variables: Variables, task_names: Sequence[str]
 ) -> tuple[Variables, Report]:
     """`partial_restore` from a work dir.
 
+    Args:
+        config: of the run that begins.
+        variables: as initialised.
+        task_names: of its tasks, in their order.
+
     Raises:
         FileNotFoundError: no such work dir, or no checkpoint in it.
-        ValueError: nothing agrees.
+        ValueError: nothing agrees, or tasks in another order in an architecture where
+            their place says which numbers are theirs.
     """
-    assert config.init_from is not None
-    state = trained.load_run(config.init_from, config.checkpoint).state
+    wanted = config.transfer
+    assert wanted.init_from is not None
+    run = trained.load_run(wanted.init_from, wanted.checkpoint)
+    _check_order(config, task_names, [task.name for task in run.parts.tasks])
+    state = run.state
     source = Variables(state.shared, state.specific, state.collections)
-    return partial_restore(variables, source, rename=config.rename, skip=config.skip)
+    return partial_restore(variables, source, rename=wanted.rename, skip=wanted.skip)
+
+
+def _check_order(
+    config: settings.Config, here: Sequence[str], there: Sequence[str]
+) -> None:
+    by_place = config.model.architecture in models.BY_POSITION
+    if not by_place or len(here) != len(there):
+        return  # with more or fewer tasks, such arrays have other shapes
+    moved = [n for n in here if n in there and here.index(n) != there.index(n)]
+    if moved:
+        name = config.model.architecture
+        raise ValueError(
+            f"the run in {config.transfer.init_from} has the tasks {', '.join(there)} "
+            f"and this one {', '.join(here)}; {name!r} knows tasks by their place, so "
+            f"that {moved[0]!r} would get what another one has "
+            "learnt. List the tasks in the order of the old run"
+        )
 
 
 def has_checkpoint(workdir: Path) -> bool:

@@ -15,7 +15,8 @@ import numpy as np
 import optax
 import pytest
 
-from mtl_jax import build, config, models, objective, train, weighting
+from mtl_jax import build, config, models, objective, tasks, train, weighting
+from mtl_jax.stacked import named
 
 N = 6
 RNG = np.random.default_rng(0)
@@ -257,3 +258,26 @@ def test_who_reads_vectors_says_so(name, architecture):
     with pytest.raises(ValueError, match=r"reads one vector|vector an example"):
         parts = build.build(settings(name, architecture), {})
         jax.eval_shape(parts.model.init, jax.random.key(0), PROGRAMS[name].inputs)
+
+
+@pytest.mark.parametrize("architecture", ARGUMENTS)
+def test_who_knows_tasks_by_their_place(architecture):
+    """Arrays that are of no task alone grow with the number of tasks."""
+    arguments = dict(ARGUMENTS[architecture])
+    if architecture == "domain_adversarial":
+        arguments["domain"] = "a"
+
+    def shapes(names):
+        chosen = config.ModelConfig(
+            trunk_args={"features": [6, 4]},
+            architecture=architecture,
+            architecture_args=arguments,
+        )
+        model = build.build_model(chosen, tuple(map(tasks.binary, names)))
+        variables = jax.eval_shape(model.init, jax.random.key(0), normal(5))
+        leaves = jax.tree.leaves_with_path(named(variables._asdict()))
+        return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+
+    three, four = shapes("abc"), shapes("abcd")
+    grown = [path for path in three if three[path] != four.get(path, three[path])]
+    assert bool(grown) == (architecture in models.BY_POSITION), grown

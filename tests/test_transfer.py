@@ -143,7 +143,7 @@ def test_a_task_is_taken_out(root, tmp_path):
     one = dataclasses.replace(
         settings(root, f"transfer.init_from={root}/old"), tasks=tuple(kept)
     )
-    begun = transfer.from_run(one.transfer, _initial(one, root))
+    begun = transfer.from_run(one, _initial(one, root), ["digit"])
     assert set(begun[1].only_there) == {
         "specific/heads_above_five/bias",
         "specific/heads_above_five/kernel",
@@ -153,6 +153,20 @@ def test_a_task_is_taken_out(root, tmp_path):
     scores = [trained.evaluate_run(p, "test") for p in (root / "old", tmp_path / "one")]
     assert scores[1]["digit/accuracy"] > scores[0]["digit/accuracy"]
     assert "above_five/accuracy" not in scores[1]
+
+
+def test_tasks_that_are_known_by_their_place_keep_it(root, tmp_path, capsys):
+    stitched = ["model.architecture=cross_stitch", "train.epochs=1"]
+    run.train_run(settings(root, *stitched), tmp_path / "old")
+    chosen = settings(root, *stitched, f"transfer.init_from={tmp_path}/old")
+    turned = dataclasses.replace(chosen, tasks=chosen.tasks[::-1])
+    with pytest.raises(ValueError, match="'above_five' would get what another one"):
+        run.train_run(turned, tmp_path / "new")
+    assert not (tmp_path / "new" / "checkpoints").exists()
+    begun = transfer.from_run(
+        chosen, _initial(chosen, root), [t.name for t in chosen.tasks]
+    )[1]
+    assert not begun.only_here and not begun.other_shape
 
 
 def _initial(settings, root):

@@ -2,6 +2,7 @@
 
 from mtl_jax.models.aitm import AITM as AITM
 from mtl_jax.models.architectures import ARCHITECTURES as ARCHITECTURES
+from mtl_jax.models.architectures import BY_POSITION as BY_POSITION
 from mtl_jax.models.architectures import OF_VECTORS as OF_VECTORS
 from mtl_jax.models.augmentations import AUGMENTATIONS as AUGMENTATIONS
 from mtl_jax.models.augmented import augmented as augmented

@@ -47,3 +47,10 @@ mapping of the tasks, in their order, to heads."""
 
 OF_VECTORS = ("aitm", "cgc", "dselect_k", "esmm", "mmoe", "ple", "sub_network")
 """Those that read one vector an example of the trunk, or of the inputs."""
+
+BY_POSITION = (
+    *("adversarial", "cross_stitch", "late_fusion", "learning_to_branch", "ple"),
+    *("sluice", "soft_sharing", "task_attention"),
+)
+"""Those with arrays of which each task has a row, or a column, by its place in the
+list of tasks."""
