@@ -1,13 +1,14 @@
 """Every config is built and trained for a while on a slice of its own data."""
 
 import dataclasses
+import runpy
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from mtl_jax import build, config, data, objective, train
+from mtl_jax import build, config, data, objective, study, train
 from mtl_jax.data.recipes import digit_images
 
 CONFIGS = [
@@ -19,7 +20,8 @@ IMAGES = ("digits", "mnist", "stroke_mass", "multi_mnist", "digit_and_writer")
 HERE = [
     path
     for path in CONFIGS
-    if config.load(path).data.name in (*IMAGES, "mnist_features", "mnist_scenes")
+    if config.load(path).data.name
+    in (*IMAGES, "few_digits", "mnist_features", "mnist_scenes")
 ]
 """The others are in test_table_configs.py and data/test_text_configs.py."""
 FEW = {"mnist_scenes": {"train": 64, "validation": 0, "test": 16}}
@@ -94,6 +96,39 @@ def test_the_loss_of_a_config_falls_on_its_own_data(path, prepared):
         totals.append(float(np.sum(jax.device_get(output.losses))))
     assert np.mean(totals[-2:]) < np.mean(totals[:2])
     assert int(state.skipped) == 0
+
+
+CHAINS = {
+    "transfer": ("old", "unfrozen"),
+    "adding_a_task": ("old", "without forgetting"),
+    "distillation": ("teacher", "distilled"),
+}
+"""Programs whose runs begin with those before them."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHAINS)
+def test_runs_of_a_program_follow_one_another(name, prepared, tmp_path):
+    root, load = prepared
+    program = runpy.run_path(str(CONFIGS[0].parent / f"{name}.py"))
+
+    def small(make):
+        def of(seed, places):
+            made = smaller(make(seed, places), root)
+            load(made)
+            few = dataclasses.replace(made.data, train_examples=40)
+            budget = dataclasses.replace(
+                made.train, epochs=1, batch_size=20, parallel="jit"
+            )
+            return dataclasses.replace(made, data=few, train=budget)
+
+        return of
+
+    chosen = {run: small(program["RUNS"][run]) for run in CHAINS[name]}
+    rows = study.study(chosen, tmp_path, seeds=[0])
+    assert all(np.isfinite(row["mean_loss"]) for (row,) in rows.values())
+    lines = study.table(rows, program["KEYS"]).splitlines()
+    assert len(lines) == 3 and all("%" in line for line in lines[1:])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)

@@ -1,7 +1,6 @@
 """Self-supervised tasks and few labels in settings, through a run."""
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -163,18 +162,3 @@ def test_the_size_of_a_vocabulary():
     variables = made.model.init(jax.random.key(0), tokens)
     assert variables.specific["heads_word"]["Dense_0"]["kernel"].shape == (4, 9)
     assert set(tasks.PRETEXTS) & set(tasks.KINDS) == set()
-
-
-def test_the_programs_are_built():
-    folder = Path(__file__).resolve().parents[2] / "configs"
-    classes = {"upos": 5, "deprel": 5, "digit": 10}
-    facts = {
-        "tasks": {name: {"num_classes": count} for name, count in classes.items()},
-        "model": {"vocabulary": 1200},
-    }
-    found = {}
-    for name in ("self_supervised", "masked_words"):
-        made = build.build(config.load(folder / f"{name}.py"), facts)
-        found[name] = {t.name: t.num_outputs for t in made.tasks}
-    assert found["masked_words"] == {"upos": 5, "deprel": 5, "word": 1000}
-    assert found["self_supervised"] == {"digit": 10, "odd": 1, "contrastive": None}
