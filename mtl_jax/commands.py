@@ -6,6 +6,7 @@ Imports are within the functions, so that `--help` and errors of spelling come a
 import argparse
 import json
 import os
+import shlex
 import sys
 import zipfile
 import zlib
@@ -192,8 +193,11 @@ def tune(options: argparse.Namespace) -> int:
             on_run=(lambda line: print(line, file=sys.stderr)) if shown else None,
         )
     print(found)
-    texts = [f"tasks.{name}.weight={w:g}" for name, w in found.best.weights.items()]
-    print(f"\nmtl-jax train {options.config} --set {' '.join(texts)}")
+    words = ["mtl-jax", "train", options.config]
+    if options.method is not None:
+        words += ["--method", options.method]
+    words += ["--set", *options.settings, *tuning.assignments(resolved, found)]
+    print(f"\n{shlex.join(words)}")
     return 0
 
 

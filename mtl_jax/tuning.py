@@ -3,12 +3,14 @@
 import dataclasses
 import itertools
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtl_jax import build, data, train, weighting
+from mtl_jax import build, data, distil, models, tasks, train, transfer, weighting
 from mtl_jax import config as settings
 from mtl_jax.errors import unknown_name
 from mtl_jax.train import checks
@@ -37,21 +39,35 @@ class Tuning(NamedTuple):
     metric: str
     mode: str  # "max" or "min", what is better
     trials: tuple[Trial, ...]  # in the order of the grid
+    tasks: tuple[settings.TaskConfig, ...] = ()  # of the settings, or of the data
 
     @property
     def best(self) -> Trial:
-        """The trial with the best mean."""
+        """The trial with the best mean; one that is not finite is never the best.
+
+        Raises:
+            ValueError: no mean is finite.
+        """
+        sound = [trial for trial in self.trials if math.isfinite(trial.mean)]
+        if not sound:
+            raise ValueError(
+                f"no weights have a finite mean of {self.metric}: in every trial it "
+                "could not be measured on a fold (a fold may lack a class or any "
+                "labels), or training diverged. Use fewer folds, another metric or a "
+                "smaller learning rate"
+            )
         sign = 1 if self.mode == "min" else -1
-        return min(self.trials, key=lambda trial: sign * trial.mean)
+        return min(sound, key=lambda trial: sign * trial.mean)
 
     def __str__(self) -> str:
+        best = self.best if any(math.isfinite(t.mean) for t in self.trials) else None
         names = list(self.trials[0].weights)
         head = [*names, f"{self.metric}, mean ± deviation over folds", ""]
         rows = [
             [
                 *(f"{w:g}" for w in trial.weights.values()),
                 f"{trial.mean:.4f} ± {trial.deviation:.4f}",
-                "best" if trial is self.best else "",
+                "best" if trial is best else "",
             ]
             for trial in self.trials
         ]
@@ -68,7 +84,8 @@ def fold_indices(
 ) -> list[np.ndarray]:
     """The examples of each of k parts, whose sizes differ by one at most.
 
-    Where every task has examples of its own, each task's are divided so.
+    Where every task has examples of its own, each task's are divided so. Examples that
+    have the same labels (the others are masked) are divided evenly too.
 
     Args:
         source: a split.
@@ -97,8 +114,11 @@ def fold_indices(
     start = 0
     for g, length in enumerate(groups):
         order = start + np.random.default_rng((seed, g)).permutation(length)
-        for part, rows in zip(parts, np.array_split(order, folds), strict=True):
-            part.append(rows)
+        if source.masks:
+            # A stable sort: those with the same labels stay in random order.
+            order = order[np.lexsort([m[order] for m in source.masks.values()])]
+        for i, part in enumerate(parts):
+            part.append(order[i::folds])
         start += length
     return [np.sort(np.concatenate(part)) for part in parts]
 
@@ -117,7 +137,9 @@ def cross_validate(
     each without one part, on which it is then measured. It costs `len(weights) × folds`
     whole trainings; neither the validation nor the test split takes part, except that a
     bilevel method still learns from the former. The weights are those of the losses
-    (`tasks.NAME.weight`), under any method of the settings.
+    (`tasks.NAME.weight`), under any method of the settings. A run that the settings
+    begin with (`transfer`) and a teacher (`distil`) are those of every training; where
+    they were trained on the same examples, they have seen those held out.
 
     The mean of the best vector is the best of many and so too good: train again with
     it and look at the test split once.
@@ -134,20 +156,20 @@ def cross_validate(
         All trials; prints as a table.
 
     Raises:
-        ValueError: vectors of another length, weights that are not positive numbers, or
-            a metric that there is not.
+        ValueError: vectors of another length, weights that are not positive numbers, a
+            metric that there is not, or a fold without labels of a task.
     """
     dataset = build.build_data(config)
     configs = build.task_configs(config, dataset.facts)
     names = [t.name for t in configs]
     vectors = _checked(grid(len(names)) if weights is None else weights, names)
-    modes: Mapping[str, str] = checks.metric_modes(
-        build.build(config, dataset.facts).tasks
-    )
+    task_list = build.build(config, dataset.facts).tasks
+    modes: Mapping[str, str] = checks.metric_modes(task_list)
     metric = metric or checks.DEFAULT_BEST
     if metric not in modes:
         raise unknown_name("metric to compare weights by", metric, modes)
     parts = fold_indices(dataset.train, folds, seed=config.seed)
+    _check_labels(dataset.train, parts, task_list)
     trials: list[Trial] = []
     for vector in vectors:
         weighted = tuple(
@@ -168,7 +190,34 @@ def cross_validate(
                     f"{fold + 1}: {metric} {scores[-1]:.4f}"
                 )
         trials.append(Trial(dict(zip(names, vector, strict=True)), tuple(scores)))
-    return Tuning(metric, modes[metric], tuple(trials))
+    return Tuning(metric, modes[metric], tuple(trials), configs)
+
+
+def assignments(config: settings.Config, found: Tuning) -> list[str]:
+    """`key=value` texts that give the settings the best weights.
+
+    Settings that leave the tasks to the data get the tasks too.
+
+    Args:
+        config: that was compared.
+        found: by `cross_validate`.
+
+    Example:
+        >>> from mtl_jax.config import Config, DataConfig, TaskConfig
+        >>> tasks = (TaskConfig("spam", "binary"),)
+        >>> found = Tuning("mean_loss", "min", (Trial({"spam": 0.3}, (1.0,)),), tasks)
+        >>> assignments(Config("mail", DataConfig("mails"), tasks), found)
+        ['tasks.spam.weight=0.3']
+        >>> assignments(Config("mail", DataConfig("mails")), found)
+        ["tasks=[{'name': 'spam', 'kind': 'binary', 'weight': 0.3}]"]
+    """
+    weights = found.best.weights
+    if config.tasks:
+        return [f"tasks.{name}.weight={w!r}" for name, w in weights.items()]
+    named = [
+        {"name": t.name, "kind": t.kind, "weight": weights[t.name]} for t in found.tasks
+    ]
+    return [f"tasks={named}"]
 
 
 def grid(
@@ -202,6 +251,26 @@ def _checked(
     return found
 
 
+def _check_labels(
+    source: data.ArraySource, parts: Sequence[np.ndarray], task_list: Sequence[tasks.Task]
+) -> None:
+    """Raise `ValueError` where a fold, or all others, have no label of a task."""
+    for task in task_list:
+        mask = source.masks.get(task.label_name)
+        if mask is None or task.pretext is not None:
+            continue
+        counts = [int(mask[part].sum()) for part in parts]
+        for fold, count in enumerate(counts):
+            if not 0 < count < sum(counts):
+                where = "no" if not count else "all"
+                raise ValueError(
+                    f"fold {fold + 1} of {len(parts)} has {where} labels of task "
+                    f"{task.name!r}, of which there are {sum(counts)} in training. Use "
+                    f"{max(2, min(len(parts), sum(counts)))} folds at most, or more "
+                    "labels"
+                )
+
+
 def _run(
     config: settings.Config,
     dataset: data.Dataset,
@@ -219,17 +288,23 @@ def _run(
     )
     built = build.build(config, dataset.facts)
     if not isinstance(built.method, weighting.BilevelWeighting):
-        # Nobody reads it, and `fit` would measure every epoch on it.
+        # Nobody reads it: what is measured is the fold.
         divided = dataclasses.replace(divided, validation=None)
-    size = config.train.batch_size
+    task_list: Sequence[tasks.Task] = built.tasks
+    if config.distil.teacher is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            divided, task_list = distil.taught(
+                config.distil, divided, task_list, Path(folder), goes_on=False
+            )
+    size, epochs = config.train.batch_size, config.train.epochs
     steps = data.order(divided.train, size, seed=config.seed).steps_per_epoch
     result = train.fit(
         built.model,
-        built.tasks,
+        task_list,
         divided,
         method=built.method,
-        optimizer=build.build_optimizer(config.optimizer, config.train.epochs * steps),
-        epochs=config.train.epochs,
+        optimizer=build.build_optimizer(config.optimizer, epochs * steps, steps),
+        epochs=epochs,
         batch_size=size,
         seed=config.seed,
         at=config.method.at,
@@ -242,6 +317,16 @@ def _run(
         feed_limit=config.data.feed_limit,
         parallel=config.train.parallel,
         max_skipped=config.train.max_skipped,
+        start=_start(config, [task.name for task in task_list]),
         say=lambda level, text: None,
     )
     return result.test
+
+
+def _start(
+    config: settings.Config, names: Sequence[str]
+) -> Callable[[models.Variables], models.Variables] | None:
+    """What the trainings begin with, where that is another run."""
+    if config.transfer.init_from is None:
+        return None
+    return lambda variables: transfer.from_run(config, variables, names)[0]

@@ -1,6 +1,8 @@
 """Ensembles of heads and of runs, and weights by cross-validation."""
 
 import dataclasses
+import json
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +162,32 @@ def test_folds_have_every_example_once_and_some_of_every_task():
         tuning.fold_indices(source, 7, seed=1)
 
 
+def test_few_labels_are_divided_evenly():
+    mask = np.arange(40) < 4
+    source = data.ArraySource(np.eye(40), {"digit": np.zeros(40)}, {"digit": mask})
+    for seed in range(3):
+        parts = tuning.fold_indices(source, 4, seed=seed)
+        assert [int(mask[part].sum()) for part in parts] == [1, 1, 1, 1]
+    task = build.build(settings()).tasks[:1]
+    task = [dataclasses.replace(task[0], label=None)]
+    tuning._check_labels(source, parts, task)
+    parts = tuning.fold_indices(source, 8, seed=0)
+    with pytest.raises(ValueError, match=r"fold 1 of 8 has no labels .* Use 4 folds"):
+        tuning._check_labels(source, parts, task)
+
+
+def test_trials_that_could_not_be_measured_are_never_the_best():
+    bad = tuning.Trial({"a": 1.0}, (float("nan"), 0.9))
+    for mode in ("min", "max"):
+        good = tuning.Trial({"a": 2.0}, (0.5, 0.5))
+        for trials in ((bad, good), (good, bad)):
+            assert tuning.Tuning("a/auc", mode, trials).best is good
+    found = tuning.Tuning("a/auc", "max", (bad,))
+    assert "best" not in str(found)
+    with pytest.raises(ValueError, match="no weights have a finite mean of a/auc"):
+        found.best  # noqa: B018
+
+
 def test_weights_are_chosen_by_the_mean_over_folds(tmp_path, monkeypatch, capsys):
     path = tmp_path / "tiny.py"
     path.write_text("")
@@ -189,16 +217,23 @@ def test_weights_are_chosen_by_the_mean_over_folds(tmp_path, monkeypatch, capsys
             tuning.cross_validate(settings(), folds=2, **arguments)
 
 
-def test_a_fold_is_held_out_of_training(monkeypatch):
-    wanted = settings()
+def test_a_fold_is_held_out_of_training(runs, monkeypatch):
+    root, _ = runs
+    later = config.PartConfig("shared", from_epoch=1)
+    wanted = dataclasses.replace(
+        settings(),
+        optimizer=config.OptimizerConfig("sgd", 1.0, parts=(later,)),
+        transfer=config.TransferConfig(init_from=str(root / "1")),
+        distil=config.DistilConfig(str(root / "0"), tasks=("five",), labels=False),
+    )
     dataset = build.build_data(wanted)
-    part = np.arange(300)
+    part = np.arange(400)
     small = dataclasses.replace(dataset, train=dataset.train.select(part))
     folds = tuning.fold_indices(small.train, 2, seed=0)
     seen = {}
 
     def fit(model, tasks, divided, **options):
-        seen["data"] = divided
+        seen.update(options, data=divided, tasks=tasks)
         return type("Result", (), {"test": {"mean_loss": 1.0}})
 
     monkeypatch.setattr(tuning.train, "fit", fit)
@@ -210,9 +245,42 @@ def test_a_fold_is_held_out_of_training(monkeypatch):
         seen["data"].train.inputs, small.train.inputs[folds[1]]
     )
     assert seen["data"].validation is None
+    # The parts of the optimizer count epochs: 200 examples are one step.
+    params = [{"w": jnp.ones(1)}, {"w": jnp.ones(1)}]
+    state, moved = seen["optimizer"].init(params), []
+    for _ in range(1 + 1):
+        updates, state = seen["optimizer"].update(params, state, params)
+        moved.append(float(updates[0]["w"][0]))
+    assert moved == [0.0] * 1 + [-1.0]
+    # It begins with the other run, and its teacher says what that run does.
+    model = build.build(wanted).model
+    start = seen["start"](model.init(jax.random.key(5), small.train.inputs[:1]))
+    for a, b in zip(
+        jax.tree.leaves(start.shared),
+        jax.tree.leaves(trained.load_run(root / "1").state.shared),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert [t.distillation is None for t in seen["tasks"]] == [True, False]
+    for split, part in (("train", folds[1]), ("test", folds[0])):
+        said = trained.predict_run(root / "0", small.train.inputs[part])
+        found = seen["data"].split(split).labels["five, teacher"]
+        np.testing.assert_allclose(found, said["five/outputs"], rtol=1e-5, atol=1e-5)
+    label = seen["tasks"][1].label_name
+    assert not seen["data"].train.masks[label].any()
+    assert seen["data"].test.masks[label].all()
 
 
-def test_tune_is_a_command(tmp_path, capsys):
+def printed(capsys):
+    """What the settings are in the command that is printed."""
+    line = capsys.readouterr().out.strip().splitlines()[-1]
+    words = shlex.split(line)
+    assert words[:2] == ["mtl-jax", "train"]
+    assert cli.main(["config", "show", *words[2:]]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_tune_is_a_command(tmp_path, capsys, monkeypatch):
     path = tmp_path / "tiny.py"
     path.write_text(
         "from mtl_jax.config import *\n"
@@ -225,5 +293,22 @@ def test_tune_is_a_command(tmp_path, capsys):
     assert cli.main([*words, "--set", "train.parallel=jit"]) == 0
     out = capsys.readouterr().out
     assert "mean_loss, mean ± deviation" in out and "tasks.above_five.weight=1" in out
+    monkeypatch.setattr(tuning, "_run", lambda *_: {"mean_loss": 1.0})
+    words = ["tune", str(path), "--weights", "0.123456789", "--method", "mgda"]
+    assert cli.main([*words, "--folds", "2", "--set", "data.args={}", "seed=3"]) == 0
+    found = printed(capsys)
+    assert found["tasks"][0]["weight"] == 0.123456789
+    assert (found["method"]["name"], found["seed"]) == ("mgda", 3)
+    # Tasks that the data speak of.
+    table = tmp_path / "t.csv"
+    table.write_text("x,y\n" + "\n".join(f"{i},{i * i}.5" for i in range(40)))
+    path.write_text(
+        "from mtl_jax.config import *\n"
+        "def get_config():\n"
+        f"    return Config('t', DataConfig('table', path={str(table)!r},"
+        " targets=('y',)), model=ModelConfig('tabular_embedding'))\n"
+    )
+    assert cli.main(["tune", str(path), "--weights", "0.5", "--folds", "2"]) == 0
+    assert printed(capsys)["tasks"][0]["weight"] == 0.5
     assert cli.main(["tune", str(path), "--weights", "1;2"]) == 2
     assert "vectors of numbers with commas" in capsys.readouterr().err
