@@ -42,6 +42,20 @@ def test_tasks_are_drawn_by_their_sizes(temperature):
     np.testing.assert_allclose(np.mean(found, axis=0), expected, atol=0.03)
 
 
+def test_the_first_gain_of_the_bandit_goes_half_to_the_task_that_had_it():
+    """The weights of step t = 2, with α = 1/t = 1/2, by equation 8 of the paper."""
+    method = weighting.bandit(step_size=0.2)
+    weights, state = method.update(jnp.ones(3), method.init(3), key=KEY)
+    chosen = int(np.argmax(weights))
+    state = method.observe(jnp.ones(3), jnp.full(3, 0.5), state)
+    size = np.exp(0.2 * 0.5 * 3)  # r = 1/2, and every task was drawn with 1/3
+    expected = np.full(3, (1 + (1 + size) / 2) / 2)
+    expected[chosen] = (size + 1) / 2
+    found = np.exp(np.asarray(state.log_weights))
+    np.testing.assert_allclose(found, expected / expected.max(), rtol=1e-5)
+    assert np.argmax(found) == chosen
+
+
 def exp3s(omega, chosen, pi, reward, share, eta):
     """Equation 7 to 9 of the paper, as they stand."""
     n = len(omega)
@@ -72,7 +86,7 @@ def test_the_bandit_is_exp3s_on_prediction_gains():
         gain = before[chosen] - after[chosen]
         sizes.append(abs(gain))
         reward = np.clip(gain / (2 * np.mean(sizes)), -1, 1)
-        omega = exp3s(omega, chosen, pi, reward, 1 / step, eta)
+        omega = exp3s(omega, chosen, pi, reward, 1 / (step + 1), eta)
         np.testing.assert_allclose(
             state.log_weights, omega - omega.max(), rtol=1e-3, atol=1e-5
         )
@@ -125,6 +139,8 @@ def test_errors_of_curricula_and_phases():
         weighting.curriculum(equal, [0, 1], "epoch")
     with pytest.raises(ValueError, match="starts=-1; it must be a whole number"):
         weighting.curriculum(equal, [0, -1])
+    with pytest.raises(ValueError, match="no task to train before step 2: let"):
+        weighting.curriculum(equal, [3, 2], "steps")
     with pytest.raises(ValueError, match="curriculum of 3 tasks was given starts"):
         weighting.curriculum(equal, [0, 1]).init(3)
     with pytest.raises(ValueError, match="curriculum counts epochs"):

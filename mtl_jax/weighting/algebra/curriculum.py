@@ -24,8 +24,9 @@ def curriculum(
     """Add each task to the training at its own moment.
 
     Before `starts[t]`, task t is to the method as if it had no labels: its loss and
-    gradient are zero, and so is its weight, on the trunk and on its head. The first
-    task should begin at 0; steps without any task change nothing.
+    gradient are zero, and so is its weight, on the trunk and on its head. Some task
+    begins at 0: in steps without any, weight decay and momentum would still move the
+    parameters.
 
     Heads: the method's rule, and 0 for tasks that are yet to come.
     State: who has joined, and the method's.
@@ -41,8 +42,8 @@ def curriculum(
 
     Raises:
         TypeError: a bilevel method, or what is not a method.
-        ValueError: a start that is not a whole number from 0 on, an unknown unit, or a
-            method that holds its weights between steps (put `every_k` around this).
+        ValueError: a start that is not a whole number from 0 on, none of them 0, an
+            unknown unit, or a method that holds its weights between steps (put `every_k` around this).
 
     Example:
         >>> from mtl_jax.weighting import equal
@@ -65,6 +66,12 @@ def curriculum(
     moments.check_unit("curriculum", unit)
     for start in starts:
         checks.integer("curriculum", "starts", start, at_least=0)
+    if starts and min(starts) > 0:
+        raise ValueError(
+            f"curriculum was given starts={tuple(starts)}, so that there is no task to "
+            f"train before {unit.removesuffix('s')} {min(starts)}: let the first one "
+            "begin at 0"
+        )
     if getattr(method, "hold", None) is not None:
         raise ValueError(
             "curriculum was given a method that holds its weights between steps, and "

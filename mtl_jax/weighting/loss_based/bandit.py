@@ -29,7 +29,9 @@ def bandit(step_size: float = 0.01, explore: float = 0.05) -> base.LossWeighting
         r = clip(gain / scale, −1, 1), and r̃_a = r / π_a, r̃_i = 0 for the others
         ω_i ← log((1 − α) exp(ω_i + η r̃_i) + α/(N−1) Σ_{j≠i} exp(ω_j + η r̃_j))
 
-    and `α = 1/t` at step t. Heads get the same weights. State: ω and the choice.
+    and `α = 1/(t+1)` after step t = 1, 2, …: in the paper, whose `α_t = 1/t` belongs to
+    the weights of step t, those of the first step are ω = 0, and its gain enters those
+    of the second, with α = 1/2. Heads get the same weights. State: ω and the choice.
 
     Args:
         step_size: η.
@@ -124,10 +126,10 @@ def bandit(step_size: float = 0.01, explore: float = 0.05) -> base.LossWeighting
         )
         number = jnp.sum(keep)
         # Alone there is nobody to share with.
-        share = jnp.where(number > 1, 1 / jnp.maximum(num_steps, 1), 0)
+        share = jnp.where(number > 1, 1 / (num_steps + 1), 0)
         sizes = jnp.where(keep, jnp.exp(moved - jnp.max(moved)), 0)
         others = (jnp.sum(sizes) - sizes) / jnp.maximum(number - 1, 1)
-        # Those whose size is below the smallest number stay where they are.
+        # A size too small for the dtype counts as the least that it has: a finite ω.
         least = jnp.finfo(dtype).tiny
         mixed = jnp.log(jnp.maximum((1 - share) * sizes + share * others, least))
         omega = jnp.where(keep, mixed + jnp.max(moved), state.log_weights)
