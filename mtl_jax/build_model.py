@@ -174,7 +174,7 @@ def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn
         return head
     if config.architecture in _READS_OUTPUTS:
         raise ValueError(
-            f"the architecture {config.architecture!r} goes on from the outputs of its "
+            f"the architecture {config.architecture!r} reads the outputs of its "
             "heads, so that they cannot be those of several. Use "
             "model.heads_per_task=1, or average runs"
         )
@@ -182,7 +182,7 @@ def _head(config: settings.ModelConfig, task: tasks.Task, per_token: bool) -> nn
     return models.HeadEnsemble(head, config.heads_per_task, average)
 
 
-_READS_OUTPUTS = ("esmm",)
+_READS_OUTPUTS = ("aitm", "esmm")
 
 
 def _one_head(

@@ -252,7 +252,9 @@ def _checked(
 
 
 def _check_labels(
-    source: data.ArraySource, parts: Sequence[np.ndarray], task_list: Sequence[tasks.Task]
+    source: data.ArraySource,
+    parts: Sequence[np.ndarray],
+    task_list: Sequence[tasks.Task],
 ) -> None:
     """Raise `ValueError` where a fold, or all others, have no label of a task."""
     for task in task_list:

@@ -147,9 +147,9 @@ def test_errors_of_ensembles(runs):
         ensembles.evaluate_runs([root / "0", root / "heads"])
     with pytest.raises(ValueError, match="task of these runs 'fife'"):
         ensembles.predict_runs([root / "0"], "test", task_names=["fife"])
-    chain = settings(heads_per_task=2, architecture="esmm")
-    with pytest.raises(ValueError, match="goes on from the outputs of its heads"):
-        build.build(chain)
+    for chain in ("aitm", "esmm"):
+        with pytest.raises(ValueError, match="reads the outputs of its heads"):
+            build.build(settings(heads_per_task=2, architecture=chain))
 
 
 def test_folds_have_every_example_once_and_some_of_every_task():

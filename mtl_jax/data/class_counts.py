@@ -32,13 +32,13 @@ def class_counts(
     if label not in source.labels:
         raise unknown_name("label", label, source.labels)
     values = source.labels[label]
+    if label in source.masks:
+        values = values[source.masks[label]]
     if values.dtype.kind not in "biu" and np.any(values != np.floor(values)):
         raise ValueError(
             f"the label {label!r} has values between whole numbers, so that it has no "
             "classes to count. Balance a classification or a yes-or-no question"
         )
-    if label in source.masks:
-        values = values[source.masks[label]]
     found = values.reshape(-1).astype(np.int64)
     found = found[found >= 0]
     if not len(found):
@@ -109,6 +109,12 @@ def balancing_draws(
             f"{label!r}; give one non-negative number a class, not all zero"
         )
     wanted = np.where(counts > 0, wanted, 0)
+    if not wanted.sum() > 0:
+        raise ValueError(
+            f"shares {tuple(shares)} were given for the classes of {label!r}, of which "
+            f"there are {tuple(int(n) for n in counts)} labels: only classes without "
+            "labels have a share. Give one to a class that is there"
+        )
     factors = counts.sum() * wanted / wanted.sum() / np.maximum(counts, 1)
     present = values >= 0
     if label in source.masks:

@@ -36,6 +36,10 @@ def test_labels_that_are_missing_are_not_counted():
     np.testing.assert_array_equal(draws[100:], 1)
     of_class = [draws[:100][RARE[:100] == c].sum() for c in (0, 1)]
     np.testing.assert_allclose(of_class, [25, 75])
+    values = np.where(mask, RARE, np.nan)  # a missing number
+    found = data.ArraySource(np.eye(400), {"rare": values}, {"rare": mask})
+    assert data.class_counts(found, "rare") == tuple(np.bincount(RARE[:100]))
+    np.testing.assert_array_equal(data.balancing_draws(found, "rare", [1, 3]), draws)
 
 
 def test_draws_are_met_and_follow_from_the_step():
@@ -64,6 +68,9 @@ def test_errors_of_draws():
         source(draws=np.ones(400), groups=(200, 200))
     with pytest.raises(ValueError, match=r"shares \(1, 2, 3\) were given for the 2"):
         data.balancing_draws(source(), "rare", [1, 2, 3])
+    with pytest.raises(ValueError, match="only classes without labels have a share"):
+        zeros = data.ArraySource(np.eye(2), {"x": np.zeros(2, int)})
+        data.balancing_draws(zeros, "x", [0, 1])
     with pytest.raises(ValueError, match="has no classes to count"):
         part = data.ArraySource(np.eye(2), {"x": np.array([0.5, 1.0])})
         data.class_counts(part, "x")
