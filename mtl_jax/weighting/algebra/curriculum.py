@@ -43,7 +43,8 @@ def curriculum(
     Raises:
         TypeError: a bilevel method, or what is not a method.
         ValueError: a start that is not a whole number from 0 on, none of them 0, an
-            unknown unit, or a method that holds its weights between steps (put `every_k` around this).
+            unknown unit, or a method that holds its weights between steps (put
+            `every_k` around this).
 
     Example:
         >>> from mtl_jax.weighting import equal
