@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mtl_jax as mtl
-from mtl_jax import build, config, data, models
+from mtl_jax import build, build_data, config, data, models
 
 GROUPS = (6, 12, 30)
 
@@ -126,7 +126,7 @@ def test_a_step_trains_one_task_and_a_run_resumes_exactly(tmp_path):
 
 def test_settings_have_the_temperature(monkeypatch):
     joined = data.per_task({"a": own("a", 24), "b": own("b", 40)}, policy="sampled")
-    monkeypatch.setattr(build, "_load", lambda _: joined)
+    monkeypatch.setattr(build_data, "_load", lambda _: joined)
     settings = config.Config("x", config.DataConfig("own", temperature=5.0))
     found = data.order(build.build_data(settings).train, 8, seed=0)
     assert (found.policy, found.temperature) == ("sampled", 5.0)
