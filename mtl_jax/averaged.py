@@ -25,8 +25,9 @@ def average_runs(
     """A model with the mean of the runs' shared parameters, and each task's own head.
 
     Runs of one seed begin with equal shared parameters, whatever their tasks, so that
-    each may have trained one task alone. The batch statistics of the trunk are averaged
-    too.
+    each may have trained one task alone; so do those that begin with one trained run
+    (`transfer`). Parameters that began differently have no meaningful mean. The batch
+    statistics of the trunk are averaged too.
 
     Args:
         runs: for each task, the work dir of the run that has its head. A run may stand
@@ -42,7 +43,8 @@ def average_runs(
     Raises:
         FileNotFoundError: no run in a work dir.
         ValueError: no runs, a task that its run does not have, shared parameters of
-            different shapes, runs of different data, or heads with batch statistics.
+            different shapes, runs of different data or that began differently, or heads
+            with batch statistics.
     """
     if not runs:
         raise ValueError("average_runs was given no runs; give a work dir a task")
@@ -57,11 +59,21 @@ def average_runs(
                 f"{path} was trained on {run.config.data}, and the first run on "
                 f"{first.config.data}. Average runs of one data set"
             )
+        alike = run.config.transfer == first.config.transfer
+        begun = alike and run.config.transfer.init_from is not None
+        if run.config.seed != first.config.seed and not begun:
+            raise ValueError(
+                f"{path} was trained with seed={run.config.seed}, and the first run "
+                f"with seed={first.config.seed}: their shared parameters began "
+                "differently, and their mean is of no use. Train both with one seed, or "
+                "from one transfer.init_from"
+            )
     tasks = [_task(name, loaded[str(path)], path) for name, path in runs.items()]
     config = dataclasses.replace(
         first.config, tasks=tuple(tasks), method=settings.MethodConfig()
     )
-    parts = build.build(config, first.facts)
+    facts = _facts([loaded[str(path)].facts for path in runs.values()])
+    parts = build.build(config, facts)
     optimizer = build.build_optimizer(config.optimizer, num_steps=1)
     like = jax.eval_shape(
         lambda x: states.initial(
@@ -85,7 +97,7 @@ def average_runs(
         num_tasks=len(tasks),
         collections=_with_trunk(like.collections, trunk),
     )
-    return trained.LoadedRun(config, parts, state, 0, first.example, first.facts)
+    return trained.LoadedRun(config, parts, state, 0, first.example, facts)
 
 
 def _task(name: str, run: trained.LoadedRun, path: str | Path) -> settings.TaskConfig:
@@ -93,6 +105,15 @@ def _task(name: str, run: trained.LoadedRun, path: str | Path) -> settings.TaskC
     if name not in known:
         raise unknown_name(f"task of the run in {path}", name, known)
     return known[name]
+
+
+def _facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the data said, of the tasks of all runs."""
+    tasks: dict[str, dict[str, Any]] = {}
+    for facts in each:
+        for label, known in facts.get("tasks", {}).items():
+            tasks[label] = {**known, **tasks.get(label, {})}
+    return {**each[0], "tasks": tasks} if tasks else dict(each[0])
 
 
 def _heads(like: PyTree, of_task: Mapping[str, train.TrainState]) -> PyTree:

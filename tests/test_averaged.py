@@ -1,5 +1,8 @@
 """Models of runs that trained their tasks apart."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,9 @@ from mtl_jax import averaged, build, config, run, train, trained
 
 TASKS = {
     "digit": config.TaskConfig("digit", "classification", "label", num_outputs=10),
-    "five": config.TaskConfig("five", "binary", "above_five"),
+    "five": config.TaskConfig(
+        "five", "binary", "above_five", loss_args={"class_weights": "balanced"}
+    ),
 }
 
 
@@ -49,6 +54,9 @@ def test_the_trunk_is_the_mean_and_every_head_its_own(workdirs):
             strict=True,
         ):
             np.testing.assert_array_equal(a, b)
+    counts = found.facts["tasks"]["above_five"]["class_counts"]  # of the other run
+    labels = build.build_data(found.config).train.labels["above_five"]
+    np.testing.assert_array_equal(counts, np.bincount(labels))
     scores = trained.evaluate_loaded(found)
     assert 0 <= scores["digit/accuracy"] <= 1 and 0 <= scores["five/accuracy"] <= 1
 
@@ -56,7 +64,8 @@ def test_the_trunk_is_the_mean_and_every_head_its_own(workdirs):
 def test_runs_of_one_seed_begin_alike_whatever_their_tasks():
     starts = []
     for names in (["digit"], ["five"], ["digit", "five"]):
-        parts = build.build(settings(*names))
+        wanted = settings(*names)
+        parts = build.build(wanted, build.build_data(wanted).facts)
         x = jnp.zeros((1, 8, 8))
         key, _ = jax.random.split(jax.random.key(0))
         starts.append(jax.tree.leaves(parts.model.init(key, x).shared))
@@ -65,12 +74,27 @@ def test_runs_of_one_seed_begin_alike_whatever_their_tasks():
         np.testing.assert_array_equal(a, c)
 
 
-def test_errors_of_averaging(workdirs, tmp_path):
+def test_errors_of_averaging(workdirs, monkeypatch):
     with pytest.raises(ValueError, match="given no runs"):
         averaged.average_runs({})
     with pytest.raises(ValueError, match=r"task of the run in .*'five'"):
         averaged.average_runs({"five": workdirs["digit"]})
     with pytest.raises(ValueError, match=r"average of 2 trees was given weights=\[1\]"):
         averaged.average_runs(workdirs, weights=[1])
+    load = trained.load_run
+    start = config.TransferConfig(init_from="start")
+
+    def other(path, which, *, overrides, **changes):
+        found = load(path, which, overrides=overrides)
+        seed = 1 if path == str(workdirs["five"]) else 0
+        changed = dataclasses.replace(found.config, seed=seed, **changes)
+        return found._replace(config=changed)
+
+    monkeypatch.setattr(trained, "load_run", other)
+    with pytest.raises(ValueError, match=r"seed=1, .* seed=0: .* began differently"):
+        averaged.average_runs(workdirs)
+    from_one = functools.partial(other, transfer=start)
+    monkeypatch.setattr(trained, "load_run", from_one)
+    assert averaged.average_runs(workdirs).config.transfer == start
     with pytest.raises(ValueError, match=r"'w' is \(\(2,\), 'float32'\) and \(\(3,\)"):
         train.average([{"w": jnp.zeros(2)}, {"w": jnp.zeros(3)}])
