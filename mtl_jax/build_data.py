@@ -1,6 +1,8 @@
 """From settings to data: the splits, with what is made of them."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,8 @@ def build_data(config: settings.Config) -> data.Dataset:
         return data.without(source, missing) if missing else source
 
     train = changed(_fewer(loaded.train, config.data))
-    train = _ordered(_few_labels(train, config), config.data)
+    train = _few_labels(train, config, loaded.facts.get("tasks", {}))
+    train = _ordered(train, config.data)
     facts = build_balance.with_counts(config.tasks, train, loaded.facts)
     return data.Dataset(
         loaded.name,
@@ -67,7 +70,9 @@ def _fewer(source: data.ArraySource, config: settings.DataConfig) -> data.ArrayS
     return source.select(np.random.default_rng(count).permutation(len(source))[:count])
 
 
-def _few_labels(source: data.ArraySource, config: settings.Config) -> data.ArraySource:
+def _few_labels(
+    source: data.ArraySource, config: settings.Config, known: Mapping[str, Any]
+) -> data.ArraySource:
     """The training split, with some labels hidden."""
     if not config.data.labelled:
         if config.data.labelled_half:
@@ -77,7 +82,14 @@ def _few_labels(source: data.ArraySource, config: settings.Config) -> data.Array
         return source
     counts = build_pretexts.labels_of(config.data.labelled, config.tasks)
     half = config.data.labelled_half
-    return data.few_labels(source, counts, config.seed, half=half)
+    kinds = {label: facts.get("kind") for label, facts in known.items()}
+    kinds |= {task.label or task.name: task.kind for task in config.tasks}
+    ignore = {label: -1 for label, kind in kinds.items() if kind in _WITH_NONE}
+    return data.few_labels(source, counts, config.seed, half=half, ignore=ignore)
+
+
+_WITH_NONE = ("multi_label", "tokens", "segmentation")
+"""Kinds of which the label -1 stands for none."""
 
 
 def _ordered(source: data.ArraySource, config: settings.DataConfig) -> data.ArraySource:

@@ -10,7 +10,12 @@ from mtl_jax.errors import unknown_name
 
 
 def few_labels(
-    source: ArraySource, counts: Mapping[str, int], seed: int, *, half: bool = False
+    source: ArraySource,
+    counts: Mapping[str, int],
+    seed: int,
+    *,
+    half: bool = False,
+    ignore: Mapping[str, float] | None = None,
 ) -> ArraySource:
     """A split of which only so many examples have a label: semi-supervised learning.
 
@@ -24,6 +29,8 @@ def few_labels(
         seed: of the drawing.
         half: order the examples so that every batch has one half of examples with any
             of these labels, which come again and again, and one half of others.
+        ignore: for some of the labels, the value that stands for none. An example all
+            of whose values are this one has no label.
 
     Returns:
         The split; with `half` in another order and with `groups`.
@@ -47,6 +54,9 @@ def few_labels(
         if name not in source.labels:
             raise unknown_name("label of data.labelled", name, source.labels)
         there = masks.get(name, np.ones(len(source), bool))
+        if ignore and name in ignore:
+            values = source.labels[name].reshape(len(source), -1)
+            there = there & np.any(values != ignore[name], axis=1)
         known = order[there[order]]
         if not 0 < count <= len(known):
             raise ValueError(

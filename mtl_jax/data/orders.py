@@ -23,7 +23,8 @@ def order(source: source_lib.Source, batch_size: int, *, seed: int) -> Order:
     `GroupedBatches` or `AlternatingBatches`, by its policy.
 
     Raises:
-        ValueError: an unknown policy, or a batch size that does not fit.
+        ValueError: an unknown policy, a group without examples, or a batch size that
+            does not fit.
 
     Example:
         >>> import numpy as np
@@ -39,6 +40,12 @@ def order(source: source_lib.Source, batch_size: int, *, seed: int) -> Order:
         return Batches(len(source), batch_size, seed=seed)
     policy, temperature = source.policy, source.temperature  # type: ignore[attr-defined]
     check_policy(policy, temperature)
+    if not all(groups):
+        raise ValueError(
+            f"the training split has groups of {groups} examples, each the own "
+            "examples of a task, and one of them is empty. Train on more examples "
+            "(data.train_examples), or without that task"
+        )
     if policy in alternating_batches.ALTERNATING:
         return AlternatingBatches(
             groups, batch_size, seed=seed, policy=policy, temperature=temperature

@@ -39,8 +39,9 @@ def per_task(
         A `Dataset` whose splits have `groups`; its `facts` are those of all sets.
 
     Raises:
-        ValueError: no set, an unknown policy, inputs that differ in kind or shape, or a
-            split that some of the sets have and others lack, or facts that differ.
+        ValueError: no set, an unknown policy, inputs that differ in kind or shape, a
+            split that some of the sets have and others lack, draws, or facts that
+            differ.
 
     Example:
         >>> from mtl_jax.data import from_splits
@@ -104,6 +105,13 @@ def _joined(
     sources: Sequence[tuple[str, source_lib.ArraySource]], split: str
 ) -> source_lib.ArraySource:
     first_name, first = sources[0]
+    for name, source in sources:
+        if source.draws is not None:
+            raise ValueError(
+                f"split {split!r} of {name!r} has draws, which say how often its "
+                "examples come; of joined sets that is what the policy says. Take the "
+                "draws away, or select examples as often as they should come"
+            )
     for name, other in sources[1:]:
         if _kinds(other.inputs) != _kinds(first.inputs):
             raise ValueError(

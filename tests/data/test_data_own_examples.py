@@ -128,6 +128,12 @@ def words(length, count, label, classes=2):
     )
 
 
+def test_a_task_whose_examples_are_all_left_out_is_a_clear_error():
+    source = data.ArraySource(np.eye(6), {"a": np.arange(6)}, groups=(5, 1))
+    with pytest.raises(ValueError, match=r"groups of \(3, 0\) examples.* is empty"):
+        data.order(source.select([0, 1, 2]), 1, seed=0)
+
+
 def test_sets_of_several_tasks_become_one():
     joined = data.per_task({"one": words(3, 4, "a"), "two": words(5, 6, "b")})
     assert joined.train.groups == (4, 6)
@@ -209,6 +215,15 @@ def test_tags_are_padded_with_missing_ones():
                 ),
             },
             "the sets b have no split 'test', which others have",
+        ),
+        (
+            {
+                "a": data.Dataset(
+                    "a",
+                    data.ArraySource(np.eye(2), {"a": np.ones(2)}, draws=np.ones(2)),
+                )
+            },
+            "split 'train' of 'a' has draws",
         ),
     ],
 )

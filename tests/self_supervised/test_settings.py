@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from mtl_jax import build, config, data, run, tasks, trained
+from mtl_jax import build, build_data, config, data, run, tasks, trained
 
 SUPERVISED = (
     config.TaskConfig("digit", "classification", label="label", num_outputs=10),
@@ -89,6 +89,16 @@ def test_labels_that_were_missing_are_not_counted():
     )
     few = data.few_labels(source, {"a": 2}, 0)
     assert few.masks["a"].sum() == 2 and not few.masks["a"][1::2].any()
+    tags = np.where(np.arange(6)[:, None] < 4, [[-1, -1]], [[-1, 2]])
+    none = dataclasses.replace(source, labels={"a": tags}, masks={})
+    few = data.few_labels(none, {"a": 2}, 0, ignore={"a": -1})
+    assert few.masks["a"].tolist() == [False] * 4 + [True] * 2
+    task = config.TaskConfig("words", "tokens", label="a", num_outputs=3)
+    settings = dataclasses.replace(
+        CONFIG, data=config.DataConfig("x", labelled={"words": 3}), tasks=(task,)
+    )
+    with pytest.raises(ValueError, match=r"3 examples with the label 'a'.* has 2"):
+        build_data._few_labels(none, settings, {})
     with pytest.raises(ValueError, match=r"4 examples with the label 'a'.* has 3"):
         data.few_labels(source, {"a": 4}, 0)
     with pytest.raises(ValueError, match="label of data"):
