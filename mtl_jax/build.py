@@ -72,8 +72,8 @@ def build_augmentations(
         task_list: of the run.
 
     Raises:
-        ValueError: an augmentation or argument that there is not, or one that moves
-            pixels where labels belong to them.
+        ValueError: an augmentation or argument that there is not, one that moves
+            pixels where labels belong to them, or mirrors images whose turns are asked.
     """
     made = []
     for one in given:
@@ -90,6 +90,13 @@ def build_augmentations(
                 f"the augmentation {named['name']!r} moves pixels, and the labels of "
                 f"{', '.join(dense)} would stay where they are. Use "
                 f"{', '.join(augmentations.KEEP_PLACES)}"
+            )
+        turned = [t.name for t in task_list if t.kind == "rotation"]
+        if turned and named["name"] == "flip":
+            raise ValueError(
+                "the augmentation 'flip' comes after the images were turned: a "
+                "mirrored quarter turn to the left is one to the right, and the labels "
+                f"of {', '.join(turned)} would be wrong. Use other augmentations"
             )
         made.append(augmentations.make(**named))
     return tuple(made)

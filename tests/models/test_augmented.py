@@ -89,10 +89,12 @@ def test_evaluation_is_left_alone_and_keys_decide():
         ([{"name": "noise", "deviation": -1}], "binary", "it is not negative"),
         ([{"pixels": 1}], "binary", "give the name of an augmentation"),
         (["flip"], "segmentation", "labels of x would stay where they are"),
+        (["flip"], "rotation", "after the images were turned"),
     ],
 )
 def test_errors_of_augmentations(given, kind, message):
-    task = config.TaskConfig("x", kind, num_outputs=2 if kind != "binary" else None)
+    classes = 2 if kind == "segmentation" else None
+    task = config.TaskConfig("x", kind, num_outputs=classes)
     with pytest.raises(ValueError, match=message):
         build.build_augmentations(given, [task])
 
