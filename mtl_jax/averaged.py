@@ -65,8 +65,8 @@ def average_runs(
             raise ValueError(
                 f"{path} was trained with seed={run.config.seed}, and the first run "
                 f"with seed={first.config.seed}: their shared parameters began "
-                "differently, and their mean is of no use. Train both with one seed, or "
-                "from one transfer.init_from"
+                "differently, and their mean is of no use. Train both with one seed, "
+                "or from one transfer.init_from"
             )
     tasks = [_task(name, loaded[str(path)], path) for name, path in runs.items()]
     config = dataclasses.replace(

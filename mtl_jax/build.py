@@ -110,8 +110,7 @@ def _with_members(task: tasks.Task, count: int) -> tasks.Task:
     """The task of a head that has the outputs of several in training."""
     width = task.num_outputs or 1
     loss = losses.of_members(task.loss, count, width)
-    # The width is another one in training; the loss knows both.
-    return dataclasses.replace(task, loss=loss, num_outputs=None)
+    return dataclasses.replace(task, loss=loss, num_outputs=width, members=count)
 
 
 def build_method(config: settings.MethodConfig) -> weighting.AnyMethod:

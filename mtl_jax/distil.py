@@ -123,8 +123,8 @@ def _answers(
         )
         for name in names:
             _check(config, own[name], theirs[name], outputs[name])
-            found[f"{split}/{name}"] = _in_units(
-                np.asarray(outputs[name], np.float32), theirs[name], own[name]
+            found[f"{split}/{name}"] = tasks.in_units_of(
+                own[name], theirs[name], np.asarray(outputs[name], np.float32)
             )
     return found
 
@@ -147,14 +147,6 @@ def _check(
             f"in the teacher {config.teacher}. Give both as many, or leave the task "
             "out of distil.tasks"
         )
-
-
-def _in_units(outputs: np.ndarray, theirs: tasks.Task, own: tasks.Task) -> np.ndarray:
-    """Outputs of standardised numbers in the units of the student."""
-    if theirs.units is None or own.units is None or theirs.units == own.units:
-        return outputs
-    values = outputs * theirs.units[1] + theirs.units[0]
-    return ((values - own.units[0]) / own.units[1]).astype(np.float32)
 
 
 def _task(config: settings.DistilConfig, task: tasks.Task) -> tasks.Task:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,21 +57,26 @@ def ensemble_outputs(
 ) -> dict[str, np.ndarray]:
     """The averaged outputs of all runs, `{task: [N, ...]}`; see `losses.average`.
 
-    Without names those of all tasks but self-supervised ones, which are there to train.
+    Outputs of numbers that the runs standardised differently are in the units of the
+    first run. Without names those of all tasks but self-supervised ones, which are
+    there to train.
     """
-    known = {task.name: task for task in runs[0].parts.tasks}
+    of_runs = [{task.name: task for task in run.parts.tasks} for run in runs]
+    known = of_runs[0]
     if task_names is None and any(t.pretext is not None for t in known.values()):
         task_names = [name for name, t in known.items() if t.pretext is None]
     each = [
         train.predict(run.parts.model, run.state, inputs, task_names=task_names)
         for run in runs
     ]
-    return {
-        name: np.asarray(
-            losses.average(known[name].loss, jnp.stack([o[name] for o in each]))
-        )
-        for name in task_names or known
-    }
+    found = {}
+    for name in task_names or known:
+        alike = [
+            tasks.in_units_of(known[name], theirs[name], outputs[name])
+            for theirs, outputs in zip(of_runs, each, strict=True)
+        ]
+        found[name] = np.asarray(losses.average(known[name].loss, jnp.stack(alike)))
+    return found
 
 
 def predict_runs(
@@ -173,5 +179,13 @@ def _score_one(task: tasks.Task, one: together.Group) -> dict[str, float]:
     return row
 
 
-def _tasks(run: LoadedRun) -> dict[str, tuple[str, int | None]]:
-    return {t.name: (t.loss.name, t.num_outputs) for t in run.parts.tasks}
+def _tasks(run: LoadedRun) -> dict[str, tuple[Any, ...]]:
+    """What the outputs of each task mean."""
+    facts = run.facts.get("tasks", {})
+    found = {}
+    for task in run.parts.tasks:
+        of_label = facts.get(task.label_name, {})
+        classes = tuple(of_label["labels"]) if "labels" in of_label else ()
+        own = () if task.units is None else ("standardised",)
+        found[task.name] = (task.loss.name, task.num_outputs, *own, *classes)
+    return found

@@ -212,7 +212,8 @@ def _group_losses(
             values += weights * given["penalty"]
         if "teacher" in given:
             assert how is not None
-            apart = losses.distance(loss, how.temperature)(output, given["teacher"])
+            distance = losses.distance(loss, how.temperature, group.tasks[0].members)
+            apart = distance(output, given["teacher"])
             term = jnp.where(given["answered"], how.weight * apart, 0)
             # An example without a label weighs as much as one with; its loss is 0.
             weights = jnp.where(mask, weights, 1)

@@ -1,5 +1,6 @@
 """Distillation: the term by hand, and a run through the command line."""
 
+import dataclasses
 import json
 import shutil
 
@@ -51,6 +52,11 @@ def test_questions_are_two_classes_and_numbers_squares():
     assert not jax.grad(lambda t: distance(student, t).sum())(
         jnp.asarray(teacher)
     ).any()
+    # Of several heads, one behind the other, the mean of their distances.
+    heads = RNG.normal(size=(5, 2, 3))
+    found = losses.distance(losses.mse(), members=2)(heads.reshape(5, 6), teacher)
+    wanted = ((heads - teacher[:, None]) ** 2).mean((1, 2))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 def test_the_loss_of_a_task_with_a_teacher():
@@ -70,6 +76,18 @@ def test_the_loss_of_a_task_with_a_teacher():
     both = labelled * (out - label) ** 2 + 0.5 * answered * (out - answer) ** 2
     counted = labelled | answered
     wanted = [3 * both[counted].mean(), ((out - label) ** 2)[labelled].mean()]
+    np.testing.assert_allclose(found.sums / found.counts, wanted, rtol=1e-5)
+    # Of two heads, each is taught as if it were alone.
+    heads = RNG.normal(size=(6, 2)).astype(np.float32)
+    several = dataclasses.replace(
+        taught, loss=losses.of_members(taught.loss, 2, 1), num_outputs=1, members=2
+    )
+    found = objective.task_losses([several], {"size": heads}, batch)
+    each = []
+    for out in heads.T:
+        each.append(labelled * (out - label) ** 2)
+        each[-1] += 0.5 * answered * (out - answer) ** 2
+    wanted = 3 * np.mean(each, axis=0)[counted].mean()
     np.testing.assert_allclose(found.sums / found.counts, wanted, rtol=1e-5)
     with pytest.raises(ValueError, match="no outputs of a teacher 'size, teacher'"):
         objective.task_losses([taught], outputs, {"labels": {"size": label}})

@@ -17,6 +17,7 @@ from mtl_jax import (
     ensembles,
     losses,
     run,
+    tasks,
     trained,
     tuning,
 )
@@ -127,6 +128,49 @@ def test_runs_are_one_predictor(runs):
     assert one == pytest.approx(trained.evaluate_run(paths[0]), rel=1e-5)
 
 
+def test_runs_of_one_head_and_of_several_are_one_predictor(runs):
+    root, _ = runs
+    paths = [root / "0", root / "heads"]
+    each = [trained.predict_run(path, "test")["five/probability"] for path in paths]
+    found = ensembles.predict_runs(paths, "test", task_names=["five"])
+    np.testing.assert_allclose(found["five/probability"], np.mean(each, 0), atol=1e-5)
+    parts = trained.read_run(root / "heads").parts
+    assert [t.num_outputs for t in parts.tasks] == [10, 1]
+
+
+def test_numbers_are_averaged_in_the_units_of_the_first_run(monkeypatch):
+    units, outputs = [(1.0, 2.0), (-3.0, 4.0)], RNG.normal(size=(2, 5, 1))
+    made = []
+    for of_run, out in zip(units, outputs, strict=True):
+        parts = build.Parts((tasks.regression("size", units=of_run),), None, None)
+        made.append(trained.LoadedRun(settings(), parts, out, 0, None, {}))
+
+    def predict(model, state, inputs, task_names):
+        return {"size": state}
+
+    monkeypatch.setattr(ensembles.train, "predict", predict)
+    found = ensembles.ensemble_outputs(made, None)["size"]
+    values = [out * d + m for out, (m, d) in zip(outputs, units, strict=True)]
+    np.testing.assert_allclose(found * 2 + 1, np.mean(values, axis=0), rtol=1e-5)
+
+
+def test_runs_whose_outputs_mean_something_else_are_refused(runs, monkeypatch):
+    first = trained.load_run(runs[0] / "0")
+    classes = [{"tasks": {"label": {"labels": list(n)}}} for n in ("ab", "ba")]
+    digit = first.parts.tasks[0]
+    narrow = (dataclasses.replace(digit, num_outputs=9), *first.parts.tasks[1:])
+    number = (dataclasses.replace(digit, units=(0, 1)), *first.parts.tasks[1:])
+    for one, other in (
+        (first._replace(facts=classes[0]), first._replace(facts=classes[1])),
+        (first, first._replace(parts=first.parts._replace(tasks=narrow))),
+        (first, first._replace(parts=first.parts._replace(tasks=number))),
+    ):
+        found = iter((one, other))
+        monkeypatch.setattr(ensembles, "load_run", lambda *a, _f=found, **k: next(_f))
+        with pytest.raises(ValueError, match="An ensemble is of runs whose tasks"):
+            ensembles.load_ensemble(["a", "b"])
+
+
 def test_the_commands_take_several_runs(runs, tmp_path, capsys):
     root, _ = runs
     paths = [str(root / "0"), str(root / "1")]
@@ -143,8 +187,6 @@ def test_errors_of_ensembles(runs):
     root, _ = runs
     with pytest.raises(ValueError, match="of no runs"):
         ensembles.evaluate_runs([])
-    with pytest.raises(ValueError, match="An ensemble is of runs whose tasks"):
-        ensembles.evaluate_runs([root / "0", root / "heads"])
     with pytest.raises(ValueError, match="task of these runs 'fife'"):
         ensembles.predict_runs([root / "0"], "test", task_names=["fife"])
     for chain in ("aitm", "esmm"):

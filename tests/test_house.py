@@ -66,9 +66,7 @@ BELOW = {
     "ensembles": (
         "typing errors config data losses metrics tasks together build train trained"
     ),
-    "tuning": (
-        "errors config data models tasks weighting build train distil transfer"
-    ),
+    "tuning": ("errors config data models tasks weighting build train distil transfer"),
     "averaged": "typing errors stacked config build train trained",
     "deploy": "typing errors stacked models tasks train",
     "exported": "build deploy train trained",

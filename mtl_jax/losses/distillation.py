@@ -11,7 +11,9 @@ from mtl_jax.typing import Array
 QUESTIONS = ("sigmoid_cross_entropy", "ordinal")
 
 
-def distance(loss: Loss, temperature: float = 1.0) -> Callable[[Array, Array], Array]:
+def distance(
+    loss: Loss, temperature: float = 1.0, members: int = 1
+) -> Callable[[Array, Array], Array]:
     """The distance between the outputs of a student and those of a teacher.
 
     Of exclusive classes, with `p = softmax(teacher/τ)` and `q = softmax(student/τ)`,
@@ -28,6 +30,8 @@ def distance(loss: Loss, temperature: float = 1.0) -> Callable[[Array, Array], A
     Args:
         loss: of the task.
         temperature: τ, positive; no matter for squared errors.
+        members: M, heads of the student whose outputs stand one behind the other,
+            `[..., M C]`: the distance is the mean of theirs (`of_members`).
 
     Returns:
         `(student [B, ...], teacher [B, ...]) -> [B]` float32, which no gradient enters
@@ -77,6 +81,10 @@ def distance(loss: Loss, temperature: float = 1.0) -> Callable[[Array, Array], A
     def apart(student: Array, teacher: Array) -> Array:
         student = jnp.asarray(student, jnp.float32)
         teacher = jax.lax.stop_gradient(jnp.asarray(teacher, jnp.float32))
-        return function(student, teacher.reshape(student.shape))
+        if members == 1:
+            return function(student, teacher.reshape(student.shape))
+        each = jnp.moveaxis(student.reshape(*student.shape[:-1], members, -1), -2, 0)
+        teacher = teacher.reshape(each.shape[1:])
+        return jnp.mean(jax.vmap(lambda one: function(one, teacher))(each), axis=0)
 
     return apart

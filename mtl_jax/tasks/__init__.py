@@ -29,6 +29,7 @@ from mtl_jax.tasks.task import Task as Task
 from mtl_jax.tasks.task import check_labels as check_labels
 from mtl_jax.tasks.task import check_names as check_names
 from mtl_jax.tasks.task import check_outputs as check_outputs
+from mtl_jax.tasks.task import in_units_of as in_units_of
 from mtl_jax.tasks.task import main_tasks as main_tasks
 
 KINDS: dict[str, Callable[..., Task]] = {

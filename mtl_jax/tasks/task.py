@@ -28,6 +28,8 @@ class Task:
             are. The other tasks are auxiliary: they help to train.
         label: name of the labels in the data; default: the task's name.
         num_outputs: width of the head's output, where it is known.
+        members: M, where the task has several heads whose outputs stand one behind the
+            other in training, `[B, ..., M C]`; see `losses.of_members`.
         units: `(mean, deviation)` of labels that are standardised, as
             `(value - mean) / deviation`. The loss is of those; metrics and predictions
             are of the values.
@@ -43,6 +45,7 @@ class Task:
     main: bool = False
     label: str | None = None
     num_outputs: int | None = None
+    members: int = 1
     units: tuple[float, float] | None = None
     distillation: Distillation | None = None
     pretext: Pretext | None = None
@@ -94,6 +97,30 @@ def _checked_units(name: str, units: Any) -> tuple[float, float]:
             "is positive"
         )
     return float(found[0]), float(found[1])
+
+
+def in_units_of(task: Task, other: Task, outputs: np.ndarray) -> np.ndarray:
+    """Outputs for a task that standardised its numbers differently, as this one's.
+
+    Args:
+        task: in whose units they are wanted.
+        other: that they are of.
+        outputs: `[N, ...]` of its head.
+
+    Returns:
+        `[N, ...]`; where one of the tasks has no units, they are as they were.
+
+    Example:
+        >>> from mtl_jax.tasks import regression
+        >>> metres = regression("size", units=(2.0, 1.0))
+        >>> other = regression("size", units=(4.0, 2.0))
+        >>> in_units_of(metres, other, np.array([[0.5]], np.float32)).tolist()
+        [[3.0]]
+    """
+    if task.units is None or other.units is None or task.units == other.units:
+        return outputs
+    values = outputs * other.units[1] + other.units[0]
+    return ((values - task.units[0]) / task.units[1]).astype(np.float32)
 
 
 def main_tasks(tasks: Sequence[Task]) -> list[Task]:
@@ -179,7 +206,7 @@ def check_outputs(
         return
     if task.num_outputs == 1 and len(output_shape) == len(label_shape):
         return  # their last axis may be anything
-    if output_shape[-1] != task.num_outputs:
+    if output_shape[-1] not in (task.num_outputs, task.members * task.num_outputs):
         raise ValueError(
             f"task {task.name!r} was declared with num_outputs={task.num_outputs}, but "
             f"its head has outputs of shape {tuple(output_shape)}. Give the head "
