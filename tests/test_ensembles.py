@@ -269,7 +269,7 @@ def test_a_fold_is_held_out_of_training(runs, monkeypatch):
         distil=config.DistilConfig(str(root / "0"), tasks=("five",), labels=False),
     )
     dataset = build.build_data(wanted)
-    part = np.arange(400)
+    part = np.arange(600)
     small = dataclasses.replace(dataset, train=dataset.train.select(part))
     folds = tuning.fold_indices(small.train, 2, seed=0)
     seen = {}
@@ -287,13 +287,13 @@ def test_a_fold_is_held_out_of_training(runs, monkeypatch):
         seen["data"].train.inputs, small.train.inputs[folds[1]]
     )
     assert seen["data"].validation is None
-    # The parts of the optimizer count epochs: 200 examples are one step.
+    # The parts of the optimizer count epochs: 300 examples are two steps.
     params = [{"w": jnp.ones(1)}, {"w": jnp.ones(1)}]
     state, moved = seen["optimizer"].init(params), []
-    for _ in range(1 + 1):
+    for _ in range(3):
         updates, state = seen["optimizer"].update(params, state, params)
         moved.append(float(updates[0]["w"][0]))
-    assert moved == [0.0] * 1 + [-1.0]
+    assert moved == [0.0, 0.0, -1.0]
     # It begins with the other run, and its teacher says what that run does.
     model = build.build(wanted).model
     start = seen["start"](model.init(jax.random.key(5), small.train.inputs[:1]))
