@@ -102,13 +102,28 @@ def main_tasks(tasks: Sequence[Task]) -> list[Task]:
 
 
 def check_names(tasks: Sequence[Task]) -> None:
-    """Raise `ValueError` where there is no task, or two of one name."""
+    """Raise `ValueError` where there is no task, or two of one name.
+
+    So it is where a self-supervised task makes labels of a name that another one reads.
+    """
     if not tasks:
         raise ValueError("no task was given; a model needs at least one Task")
     names = [t.name for t in tasks]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ValueError(f"task names must differ; found {twice} more than once")
+    for task in tasks:
+        if task.pretext is None:
+            continue
+        for other in tasks:
+            made = other.pretext is not None
+            read = (other.label_name,) if made else other.label_names
+            if other is not task and task.label_name in read:
+                raise ValueError(
+                    f"self-supervised task {task.name!r} makes labels by the name "
+                    f"{task.label_name!r}, and task {other.name!r} has labels of that "
+                    f"name. Name {task.name!r} otherwise"
+                )
 
 
 def check_labels(
