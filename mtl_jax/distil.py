@@ -150,11 +150,13 @@ def _check(
 
 
 def _in_units(outputs: np.ndarray, theirs: tasks.Task, own: tasks.Task) -> np.ndarray:
-    """Outputs of standardised numbers in the units of the student."""
-    if theirs.units is None or own.units is None or theirs.units == own.units:
+    """Outputs in the units of the student; numbers without any are as in the data."""
+    if theirs.units == own.units:
         return outputs
-    values = outputs * theirs.units[1] + theirs.units[0]
-    return ((values - own.units[0]) / own.units[1]).astype(np.float32)
+    mean, deviation = theirs.units or (0.0, 1.0)
+    own_mean, own_deviation = own.units or (0.0, 1.0)
+    values = outputs * deviation + mean
+    return ((values - own_mean) / own_deviation).astype(np.float32)
 
 
 def _task(config: settings.DistilConfig, task: tasks.Task) -> tasks.Task:
