@@ -45,7 +45,7 @@ def export_predict(
     length, else of that of the example; `weights/NAME.npy`; `model.json`; and
     `mtl_exported.py`, the reader, which needs nothing of this library. Heads of tasks
     that were not asked for are in neither program nor weights. Narrow weights become
-    float32 where they are used: they save memory, not operations.
+    as wide as in the model where they are used: they save memory, not operations.
 
     jax reads programs of older versions for six months at least, and newer ones are
     refused with an error: export again where jax is much newer.
@@ -124,7 +124,8 @@ def export_predict(
         for i in set(range(len(leaves))) - set(read):
             filled[i] = jnp.zeros(np.shape(leaves[i]), leaves[i].dtype)
         for i in read:
-            filled[i] = weights_lib.unpacked(names[i], stored)
+            leaf = weights_lib.unpacked(names[i], stored)
+            filled[i] = leaf.astype(leaves[i].dtype)
         return predict(filled, inputs)
 
     shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in stored.items()}

@@ -7,6 +7,7 @@ import zipfile
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -148,7 +149,8 @@ def test_every_kind_of_answer_of_alike_heads_and_others(tmp_path):
 def test_a_model_without_a_representation(tmp_path):
     """A task's own tower is left out; what the chain reads stays."""
     pair = (tasks.binary("first"), tasks.binary("second"))
-    net = models.AITM(models.MLP((4,)), {t.name: nn.Dense(1) for t in pair}, (3,))
+    heads = {t.name: nn.Dense(1, param_dtype=jnp.bfloat16) for t in pair}
+    net = models.AITM(models.MLP((4,)), heads, (3,))
     model, state = trained_model(net, pair)
     how = {"task_names": ["first"], "platforms": ["cpu"]}
     about = deploy.export_predict(
