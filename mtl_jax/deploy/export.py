@@ -71,6 +71,7 @@ def export_predict(
             no program for any number of examples.
         OSError: the file cannot be written.
     """
+    task_names = task_names or None
     by_name = {task.name: task for task in task_list}
     for name in task_names or ():
         if name not in by_name:
@@ -216,7 +217,7 @@ def _about(task: tasks.Task) -> dict[str, Any]:
 
 
 def _answers(made: Any, task: str) -> dict[str, Any]:
-    """Shape and dtype of what is said of a task, "N" for the number of examples."""
+    """Shape and dtype of what is said of a task; "batch" is the number of examples."""
     structs = jax.tree.unflatten(made.out_tree, made.out_avals)
     return {
         key.removeprefix(f"{task}/"): {

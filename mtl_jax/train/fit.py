@@ -247,6 +247,7 @@ def fit(
         guard = Guard(max_skipped, saver, say, int(state.skipped))
         started, seen = time.perf_counter(), 0
         scores: Row = {}
+        counts: dict[str, float] = {}
         while step < last_step:
             count, parts = source.take(step)
             state, output = call(state, source.resident, parts, np.int32(count))
