@@ -74,5 +74,7 @@ def _hard(row: dict[str, Any]) -> bool:
 
 OVERVIEW = """Δm over tasks (higher is better) against the single tasks, each
 architecture with as many parameters as hard sharing, by the method of the config. The
-single tasks have a network each, and so up to T times as many.
+single tasks have a network each, and so up to T times as many. Where a trunk is mostly
+embeddings, architectures that copy it are left with layers of a unit or two, and may
+have more parameters all the same.
 """
