@@ -21,6 +21,7 @@ from mtl_jax import (
 )
 from mtl_jax import config as settings
 from mtl_jax.build_data import build_data as build_data
+from mtl_jax.build_data import hidden as hidden
 from mtl_jax.build_model import build_model as build_model
 from mtl_jax.build_model import typed
 from mtl_jax.errors import unknown_name

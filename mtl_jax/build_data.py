@@ -42,6 +42,23 @@ def build_data(config: settings.Config) -> data.Dataset:
     )
 
 
+def hidden(config: settings.Config, inputs: data.Inputs) -> data.Inputs:
+    """Inputs that are given by hand, without the modalities of `data.missing`.
+
+    Args:
+        config: the settings.
+        inputs: `[N, ...]`, or several by name; what they say of a modality counts.
+
+    Raises:
+        ValueError: a modality that there is not.
+    """
+    missing = _missing(config)
+    if not missing or not isinstance(inputs, dict):
+        return inputs
+    count = len(next(iter(inputs.values())))
+    return {**{f"{name}_present": np.zeros(count, bool) for name in missing}, **inputs}
+
+
 def _missing(config: settings.Config) -> tuple[str, ...]:
     """The modalities that are hidden, which the model has to know."""
     names = config.data.missing

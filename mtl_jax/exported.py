@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from mtl_jax import build, deploy, train, trained
+
+_BATCH = 256
 
 
 def export_run(
@@ -77,7 +80,7 @@ def check(
     predict = deploy.load(path)
     names = list(predict.about["tasks"])
     before = train.predict(run.parts.model, run.state, inputs, task_names=names)
-    after = predict(inputs)
+    after = _in_batches(predict, inputs)
     found = {}
     for task in run.parts.tasks:
         if task.name not in names:
@@ -93,6 +96,15 @@ def check(
             float(same.mean()),
         )
     return found
+
+
+def _in_batches(predict: deploy.reader.Predict, inputs: Any) -> dict[str, np.ndarray]:
+    count = len(jax.tree.leaves(inputs)[0])
+    parts = [
+        predict(jax.tree.map(lambda a, i=i: a[i : i + _BATCH], inputs))
+        for i in range(0, count, _BATCH)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def costs_of_run(

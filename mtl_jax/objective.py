@@ -208,18 +208,21 @@ def _group_losses(
         given = dict(zip(more, more_of_one, strict=True))
         values, weights = loss.per_example(output, labels)
         kpi = losses.kpi_per_example(loss, output, labels, values, weights)
-        if "penalty" in given:
-            values += weights * given["penalty"]
         if "teacher" in given:
             assert how is not None
+            answered = given["answered"]
             distance = losses.distance(loss, how.temperature, group.tasks[0].members)
             apart = distance(output, given["teacher"])
-            term = jnp.where(given["answered"], how.weight * apart, 0)
-            # An example without a label weighs as much as one with; its loss is 0.
-            weights = jnp.where(mask, weights, 1)
-            values = jnp.where(mask, values, 0) + weights * term
-            kpi = jnp.where(mask, kpi, jnp.exp(-term))
-            mask = mask | given["answered"]
+            term = jnp.where(answered, how.weight * apart, 0)
+            # An example whose labels are all missing by value has the weight 0.
+            labelled = mask & (weights > 0)
+            values = jnp.where(labelled, values, 0) + term
+            kpi = jnp.where(labelled, kpi, jnp.exp(-term))
+            # Class weights and missing positions are of the loss alone.
+            weights = jnp.where(answered, 1, weights)
+            mask = labelled | answered
+        if "penalty" in given:
+            values += weights * given["penalty"]
         return TaskLosses(
             jnp.sum(jnp.where(mask, values, 0)),
             jnp.sum(jnp.where(mask, weights, 0)),

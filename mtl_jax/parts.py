@@ -64,7 +64,7 @@ def by_part(
 
     Raises:
         ValueError: a rate below 0 or that is not finite, or no regular expression; in
-            `init`, a part that names no parameter.
+            `init`, a part that names no parameter, or none that is left.
 
     Example:
         >>> params = {"trunk": jnp.ones(2), "head": jnp.ones(2)}
@@ -103,7 +103,7 @@ def by_part(
         used = set(jax.tree.leaves(labels(tree)))
         for i, part in enumerate(parts):
             if str(i) not in used:
-                raise ValueError(_unused(part, tree))
+                raise ValueError(_unused(part, patterns[i], tree))
         return ByPart(jnp.zeros((), jnp.int32), before.init(tree), inner.init(tree))
 
     def update(
@@ -155,8 +155,13 @@ def _checked(part: Part) -> re.Pattern[str]:
         ) from error
 
 
-def _unused(part: Part, tree: PyTree) -> str:
+def _unused(part: Part, pattern: re.Pattern[str], tree: PyTree) -> str:
     pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
+    if any(pattern.search(_name(path)) for path, _ in pairs):
+        return (
+            f"every parameter with {part.where!r} in its name is of an earlier part; "
+            "the first that fits counts. Give the narrower part first"
+        )
     layers = dict.fromkeys(_name(path).rpartition("/")[0] for path, _ in pairs)
     return (
         f"no parameter has {part.where!r} in its name. The layers are: "

@@ -38,7 +38,11 @@ def look(
         key: of the step; `None`: that of evaluation, always the same.
 
     Returns:
-        `{task: views}` of those that have any, and the batch.
+        `{task: views}` of those that have any, and the batch. Labels and masks of the
+        data with the name of a self-supervised task are not its own, and are left out.
+
+    Raises:
+        ValueError: another number of views than the task has declared.
 
     Example:
         >>> import jax.numpy as jnp
@@ -57,11 +61,20 @@ def look(
         own = jax.random.fold_in(own, zlib.crc32(task.name.encode()))
         examples = task.pretext.examples(own, batch["inputs"])
         made[task.label_name] = jax.lax.stop_gradient(examples.labels)
+        if len(examples.views) != task.pretext.num_views:
+            raise ValueError(
+                f"task {task.name!r} was declared with num_views="
+                f"{task.pretext.num_views}, and its examples have "
+                f"{len(examples.views)}. Give the Pretext as many as they have"
+            )
         if examples.views:
             views[task.name] = examples.views
     if not made:
         return views, batch
-    return views, {**batch, "labels": _with(batch["labels"], made)}
+    batch = {**batch, "labels": _with(_without(batch["labels"], made), made)}
+    if "masks" in batch:
+        batch["masks"] = _without(batch["masks"], made)
+    return views, batch
 
 
 def outputs(
@@ -115,6 +128,20 @@ def outputs(
             out = Penalised(out, jnp.mean(jnp.stack(penalties), axis=0))
         result[task.name] = out
     return result, collections, batch
+
+
+def _without(arrays: Mapping[str, Array], names: Mapping[str, Any]) -> Any:
+    """Labels or masks by name, stacked or not, and none of these names."""
+    if not isinstance(arrays, Stacked):
+        return {name: array for name, array in arrays.items() if name not in names}
+    groups, stacks = [], []
+    for group, stack in zip(arrays.groups, arrays.stacks, strict=True):
+        kept = [i for i, name in enumerate(group) if name not in names]
+        if kept:
+            groups.append([group[i] for i in kept])
+            whole = len(kept) == len(group)
+            stacks.append(stack if whole else stack.take(jnp.array(kept), arrays.axis))
+    return Stacked(groups, stacks, arrays.axis)
 
 
 def _with(labels: Mapping[str, Array], more: Mapping[str, Array]) -> Any:

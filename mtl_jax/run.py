@@ -81,7 +81,7 @@ def train_run(
         OSError: a work dir that cannot be written.
     """
     workdir = Path(workdir).absolute()
-    _check_workdir(config, workdir)
+    check_workdir(config, workdir)
     build.build_optimizer(config.optimizer, num_steps=1)
     # What is wrong in the settings is told before the data are read.
     build.build_method(config.method)
@@ -206,8 +206,13 @@ def _end(
         report.draw(jsonl.read(metrics_file), plots, names)
 
 
-def _check_workdir(config: settings.Config, workdir: Path) -> None:
-    """Raise `ValueError` where the work dir is of another run."""
+def check_workdir(config: settings.Config, workdir: Path) -> None:
+    """Raise `ValueError` where the work dir holds a run with other settings.
+
+    Args:
+        config: the settings; those that may change while a run goes on may differ.
+        workdir: of a run that has begun, or of none.
+    """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"the work dir {workdir} is a file; name a directory")
     if not (workdir / "config.json").is_file() or not _began(workdir):

@@ -28,12 +28,16 @@ def study(
 
     Returns:
         For each run, the test row of each seed.
+
+    Raises:
+        ValueError: a work dir that holds a run with other settings.
     """
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for seed in seeds:
         places = {name: Path(workdir) / f"{name}-{seed}" for name in runs}
         for name, make in runs.items():
             config = make(seed, places)
+            run.check_workdir(config, places[name])
             if _test_row(places[name]).get("epoch") != config.train.epochs:
                 run.train_run(config, places[name])
             rows[name].append(_test_row(places[name]))

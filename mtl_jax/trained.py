@@ -149,6 +149,7 @@ def predict_run(
         inputs = build.build_data(run.config).split(inputs).inputs
     else:
         check_inputs(inputs, run.example)
+        inputs = build.hidden(run.config, inputs)
     known = {task.name: task for task in run.parts.tasks}
     for name in task_names or ():
         if name not in known:

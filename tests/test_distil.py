@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax import cli, config, data, losses, objective, run, tasks, trained
+from mtl_jax import cli, config, data, distil, losses, objective, run, tasks, trained
 
 RNG = np.random.default_rng(0)
 
@@ -93,6 +93,43 @@ def test_the_loss_of_a_task_with_a_teacher():
         objective.task_losses([taught], outputs, {"labels": {"size": label}})
     with pytest.raises(ValueError, match=r"was given weight=0; it must be positive"):
         tasks.Distillation("x", weight=0)
+
+
+def test_labels_that_are_missing_by_value_leave_the_distance_whole():
+    """An answered example counts once, with all, some or none of its labels."""
+    how = tasks.Distillation("q, teacher", weight=0.5)
+    weighted = losses.sigmoid_cross_entropy(class_weights=(1.0, 3.0), ignore=-1)
+    task = tasks.Task("q", weighted, distillation=how)
+    labels = np.array([[1, 0, 1], [1, -1, -1], [-1, -1, -1], [0, 1, -1]])
+    answered = np.array([1, 1, 1, 0], bool)
+    out, answer = RNG.normal(size=(2, 4, 3)).astype(np.float32)
+    batch = {
+        "labels": {"q": labels, "q, teacher": answer},
+        "masks": {"q, teacher": answered},
+    }
+    found = objective.task_losses([task], {"q": out}, batch)
+    weight = np.where(labels == -1, 0, np.where(labels == 1, 3, 1))
+    sign = np.where(labels == 1, -1, 1)
+    values = (weight * np.log1p(np.exp(sign * out))).mean(1)
+    apart = np.asarray(losses.distance(weighted)(out, answer))
+    values = values + 0.5 * answered * apart
+    counts = np.where(answered, 1, weight.mean(1))
+    np.testing.assert_allclose(found.sums, [values.sum()], rtol=1e-5)
+    np.testing.assert_allclose(found.counts, [counts.sum()], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own", "wanted"),
+    [
+        ((10.0, 2.0), None, [10.0, 12.0]),
+        (None, (10.0, 2.0), [-5.0, -4.5]),
+        ((10.0, 2.0), (8.0, 4.0), [0.5, 1.0]),
+    ],
+)
+def test_answers_are_in_the_units_of_the_student(theirs, own, wanted):
+    both = [tasks.regression("a", units=units) for units in (theirs, own)]
+    found = distil._in_units(np.array([0.0, 1.0], np.float32), *both)
+    np.testing.assert_allclose(found, wanted)
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,11 @@ def test_names_are_those_of_a_model():
         parts.by_part(adamw, [parts.Part(where)]).init(pair)
     with pytest.raises(ValueError, match=r"no parameter has 'body' "):
         parts.by_part(adamw, [parts.Part("body")]).init(pair)
+    with pytest.raises(
+        ValueError, match="'trunk/Dense_0' in its name is of an earlier"
+    ):
+        both = [parts.Part("trunk"), parts.Part("trunk/Dense_0")]
+        parts.by_part(adamw, both).init(pair)
     with pytest.raises(ValueError, match=r"given rate=-1\.0; rates are factors"):
         parts.by_part(adamw, [parts.Part("trunk", -1.0)])
     with pytest.raises(ValueError, match="no regular expression"):

@@ -59,6 +59,9 @@ def test_a_study_runs_what_is_not_there_yet(tmp_path):
     before = [file.stat().st_mtime_ns for file in files]
     assert study.study(runs, tmp_path / "study", seeds=[4]) == rows
     assert [file.stat().st_mtime_ns for file in files] == before
+    changed = {"first": lambda *given: dataclasses.replace(first(*given), seed=5)}
+    with pytest.raises(ValueError, match=r"holds a run with other settings:\n  seed"):
+        study.study(changed, tmp_path / "study", seeds=[4])
     assert rows["second"][0]["digit/loss"] < rows["first"][0]["digit/loss"]
     lines = study.table(rows, ["digit/loss", "digit/auc"]).splitlines()
     assert lines[1].split() == ["first", f"{rows['first'][0]['digit/loss']:.4f}", "-"]

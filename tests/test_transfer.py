@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import warnings
 
 import flax.linen as nn
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from mtl_jax import cli, config, data, models, run, tasks, train, trained, transfer
+from mtl_jax.train import rows
 
 
 def variables(trunk, heads, seed, inputs=6):
@@ -52,7 +54,7 @@ def test_renames_and_what_is_to_stay():
     found, report = transfer.partial_restore(
         here,
         there,
-        rename={"specific/heads_letter": "specific/heads_digit", "shared/tr": "x"},
+        rename={"specific/heads_letter": "specific/heads_digit"},
         skip=["Dense_0/bias$"],
     )
     np.testing.assert_array_equal(
@@ -61,8 +63,41 @@ def test_renames_and_what_is_to_stay():
     )
     assert report.skipped == ("shared/trunk/Dense_0/bias",)
     assert not report.only_here and not report.only_there
-    with pytest.raises(ValueError, match="nothing of the trained model fits this one"):
-        transfer.partial_restore(here, there, skip=["."])
+    for wrong, message in (
+        ({"skip": ["."]}, "nothing of the trained model fits this one"),
+        ({"skip": ["heads_digit"]}, r"'heads_digit', which is in no name .*letter"),
+        ({"skip": ["heads_("]}, r"'heads_\(', which is no regular expression: miss"),
+        (
+            {"rename": {"shared/tr": "shared/trunk"}},
+            "no name of this model begins with 'shared/tr'",
+        ),
+        (
+            {"rename": {"shared/trunk": "shared/body"}},
+            "no name of the trained model begins with 'shared/body'. There are: sh",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            transfer.partial_restore(here, there, **wrong)
+
+
+def test_a_rename_is_also_of_the_statistics_and_counters_begin_anew():
+    def tree(name, value, **more):
+        stats = {"batch_stats": {name: {"mean": jnp.full(2, value)}}}
+        kernel = {name: {"kernel": jnp.full(2, value)}}
+        return models.Variables(kernel, {"head": jnp.full(1, value)}, (stats, more))
+
+    counted = {"schedule": {"head": {"steps": jnp.array(7)}}}
+    here = tree("trunk", 0.0, schedule={"head": {"steps": jnp.array(0)}})
+    found, report = transfer.partial_restore(
+        here, tree("body", 3.0, **counted), rename={"shared/trunk": "shared/body"}
+    )
+    np.testing.assert_array_equal(
+        found.collections[0]["batch_stats"]["trunk"]["mean"], [3.0, 3.0]
+    )
+    assert found.collections[1]["schedule"]["head"]["steps"] == 0
+    assert report.counters == ("collections/1/schedule/head/steps",)
+    assert not report.only_here and not report.only_there
+    assert "counters of steps, which begin anew (1):" in str(report)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +198,8 @@ def test_tasks_that_are_known_by_their_place_keep_it(root, tmp_path, capsys):
     with pytest.raises(ValueError, match="'above_five' would get what another one"):
         run.train_run(turned, tmp_path / "new")
     assert not (tmp_path / "new" / "checkpoints").exists()
+    with pytest.raises(ValueError, match=r"'even' would get .*names and the order"):
+        transfer.from_run(chosen, None, [chosen.tasks[0].name, "even"])
     begun = transfer.from_run(
         chosen, _initial(chosen, root), [t.name for t in chosen.tasks]
     )[1]
@@ -179,7 +216,7 @@ def _initial(settings, root):
     )
 
 
-def test_a_task_is_added_and_its_teacher_keeps_the_old_one():
+def test_a_task_is_added_and_its_teacher_keeps_the_old_one(tmp_path):
     """Learning without forgetting, on data without labels of the old task."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(256, 4)).astype(np.float32)
@@ -211,6 +248,16 @@ def test_a_task_is_added_and_its_teacher_keeps_the_old_one():
     outputs = train.predict(done.model, done.state, x)["old"]
     assert np.mean((outputs - answers) ** 2) < 0.05 * np.var(answers)
     assert losses[-1] < 0.05
+
+    # The old task alone, of which evaluation knows nothing: that is no bad state.
+    both_splits = data.Dataset("alone", dataset.train, dataset.train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train.fit(model, both[:1], both_splits, epochs=1, workdir=tmp_path)
+    assert any(p.name.isdigit() for p in (tmp_path / "checkpoints").iterdir())
+    bad = {"mean_loss": float("nan")}
+    assert rows.is_sound(bad, {"old": 0.0, "new": 2.0}, both[:1])
+    assert not rows.is_sound(bad, {"old": 1.0, "new": 0.0}, both)
 
 
 def test_settings_that_do_not_fit(root, tmp_path, capsys):

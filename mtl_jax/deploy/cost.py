@@ -60,17 +60,17 @@ def costs(
     )
     variables: Any = jax.eval_shape(model.init, jax.random.key(0), inputs)
     names = [task.name for task in task_list]
-    work = _flops_by_part(model, variables, inputs, names)
+    of_shared, work = _flops_by_part(model, variables, inputs, names)
     owner = _owners(model, variables, inputs, names)
     specific = stacked.named(variables.specific)
-    rows = [Cost(SHARED, *_size(variables.shared), work[SHARED])]
+    rows = [Cost(SHARED, *_size(variables.shared), of_shared)]
     leaves = jax.tree.leaves(specific)
     for name in (*names, TRAINING):
         own = [leaf for leaf, who in zip(leaves, owner, strict=True) if who == name]
         if name != TRAINING or own:
             rows.append(Cost(name, *_size(own), work.get(name, 0.0)))
     everything = _size((variables.shared, specific))
-    return [*rows, Cost(ALL, *everything, sum(work.values()))]
+    return [*rows, Cost(ALL, *everything, of_shared + sum(work.values()))]
 
 
 def table(rows: Sequence[Cost]) -> str:
@@ -135,20 +135,21 @@ def _size(tree: PyTree) -> tuple[int, int]:
 
 def _flops_by_part(
     model: models.Model, variables: Any, inputs: PyTree, names: Sequence[str]
-) -> dict[str, float]:
+) -> tuple[float, dict[str, float]]:
+    """Of what is shared, and of each task."""
     if model.encode is not None and model.decode is not None:
         encode, decode = model.encode, model.decode
         trunk, heads = variables.collections or ((), ())
         given = variables.shared, trunk, inputs
         z = jax.eval_shape(lambda *a: encode(*a)[0], *given)
-        found = {SHARED: flops(lambda *a: encode(*a)[0], *given)}
         own = stacked.named((variables.specific, heads))
         like = _alike(model, variables, names)
-        for name in dict.fromkeys(like.values()):
-            found[name] = flops(
-                lambda s, c, z, n=name: decode(s, c, {n: z})[0], *own, z
-            )
-        return {SHARED: found[SHARED], **{n: found[like[n]] for n in names}}
+        found = {
+            name: flops(lambda s, c, z, n=name: decode(s, c, {n: z})[0], *own, z)
+            for name in dict.fromkeys(like.values())
+        }
+        of_shared = flops(lambda *a: encode(*a)[0], *given)
+        return of_shared, {n: found[like[n]] for n in names}
 
     def predict(kept: Sequence[str]) -> float:
         def outputs(variables: Any, inputs: PyTree) -> Any:
@@ -160,7 +161,7 @@ def _flops_by_part(
     saved = {
         n: whole - predict([other for other in names if other != n]) for n in names
     }
-    return {SHARED: whole - sum(saved.values()), **saved}
+    return whole - sum(saved.values()), saved
 
 
 def _alike(model: models.Model, variables: Any, names: Sequence[str]) -> dict[str, str]:

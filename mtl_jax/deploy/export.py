@@ -45,7 +45,7 @@ def export_predict(
     length, else of that of the example; `weights/NAME.npy`; `model.json`; and
     `mtl_exported.py`, the reader, which needs nothing of this library. Heads of tasks
     that were not asked for are in neither program nor weights. Narrow weights become
-    float32 where they are used: they save memory, not operations.
+    as wide as in the model where they are used: they save memory, not operations.
 
     jax reads programs of older versions for six months at least, and newer ones are
     refused with an error: export again where jax is much newer.
@@ -71,6 +71,7 @@ def export_predict(
             no program for any number of examples.
         OSError: the file cannot be written.
     """
+    task_names = task_names or None
     by_name = {task.name: task for task in task_list}
     for name in task_names or ():
         if name not in by_name:
@@ -124,7 +125,8 @@ def export_predict(
         for i in set(range(len(leaves))) - set(read):
             filled[i] = jnp.zeros(np.shape(leaves[i]), leaves[i].dtype)
         for i in read:
-            filled[i] = weights_lib.unpacked(names[i], stored)
+            leaf = weights_lib.unpacked(names[i], stored)
+            filled[i] = leaf.astype(leaves[i].dtype)
         return predict(filled, inputs)
 
     shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in stored.items()}
@@ -215,7 +217,7 @@ def _about(task: tasks.Task) -> dict[str, Any]:
 
 
 def _answers(made: Any, task: str) -> dict[str, Any]:
-    """Shape and dtype of what is said of a task, "N" for the number of examples."""
+    """Shape and dtype of what is said of a task; "batch" is the number of examples."""
     structs = jax.tree.unflatten(made.out_tree, made.out_avals)
     return {
         key.removeprefix(f"{task}/"): {

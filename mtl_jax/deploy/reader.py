@@ -61,7 +61,14 @@ class Predict:
                 f"the inputs are {', '.join(names)}; the model takes the arrays "
                 f"{', '.join(sorted(known))}"
             )
-        return self._run({n: _checked(n, inputs[n], known[n]) for n in known})
+        arrays = {n: _checked(n, inputs[n], known[n]) for n in known}
+        lengths = {n: len(array) for n, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"the inputs have different lengths: {lengths}; give each of them the "
+                "same N"
+            )
+        return self._run(arrays)
 
     def _run(self, inputs: Any) -> dict[str, np.ndarray]:
         found = jax.device_get(self._call(self._weights, inputs))

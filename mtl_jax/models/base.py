@@ -9,6 +9,9 @@ from mtl_jax.typing import PyTree
 FROZEN = "frozen"
 """The collection of what a model holds and never changes, e.g. pretrained vectors: no
 parameters, and equal on all devices."""
+SCHEDULE = "schedule"
+"""The collection of the counters of training steps that a model's own schedules read.
+They count a step once, in however many parts, and another run begins without them."""
 
 
 class Variables(NamedTuple):

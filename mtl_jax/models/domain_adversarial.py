@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mtl_jax.errors import unknown_name
 from mtl_jax.models import calling
+from mtl_jax.models.base import SCHEDULE
 from mtl_jax.models.gradient_reversal import gradient_reversal
 from mtl_jax.models.hard_sharing import HardSharing
 from mtl_jax.typing import Array, PyTree
@@ -102,9 +103,9 @@ class Reversed(nn.Module):
         """The outputs of the head."""
         scale: Array | float = self.strength
         if self.over:
-            steps = self.variable("schedule", "steps", jnp.zeros, (), jnp.int32)
+            steps = self.variable(SCHEDULE, "steps", jnp.zeros, (), jnp.int32)
             scale = self.strength * risen(steps.value / self.over, self.gamma)
-            if train and self.is_mutable_collection("schedule"):
+            if train and self.is_mutable_collection(SCHEDULE):
                 steps.value += 1
 
         def one(leaf: Array) -> Array:

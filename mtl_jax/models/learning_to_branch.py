@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl_jax.models import calling
+from mtl_jax.models.base import SCHEDULE
 from mtl_jax.models.columns import examples_first, side_by_side, stitched
 from mtl_jax.models.hard_sharing import HardSharing
 from mtl_jax.models.stages import stages
@@ -169,7 +170,7 @@ class Choice(nn.Module):
         """Weights like `shape`, whose rows have the sum 1."""
         logits = self.param("logits", nn.initializers.zeros, self.shape)
         if self.decay < 1 and (train or self.is_initializing()):
-            steps = self.variable("schedule", "steps", jnp.zeros, (), jnp.int32)
+            steps = self.variable(SCHEDULE, "steps", jnp.zeros, (), jnp.int32)
         if not train:
             best = jnp.argmax(logits, axis=-1)
             return jax.nn.one_hot(best, self.shape[-1], dtype=logits.dtype)
@@ -177,7 +178,7 @@ class Choice(nn.Module):
         if self.decay < 1:
             lowered = self.temperature * self.decay**steps.value
             temperature = jnp.maximum(lowered, self.least)
-            if self.is_mutable_collection("schedule"):
+            if self.is_mutable_collection(SCHEDULE):
                 steps.value += 1
         noise = jax.random.gumbel(self.make_rng("dropout"), self.shape)
         return jax.nn.softmax((logits + noise) / temperature).astype(logits.dtype)

@@ -12,7 +12,9 @@ class Distillation:
 
         [labelled] loss + λ [answered] distance
 
-    (Hinton et al. 2015). In evaluation it is the loss alone. Where no example has a
+    (Hinton et al. 2015). In evaluation it is the loss alone. An example that has an
+    answer counts once, whatever the weight of its class and however many of its
+    positions have a label (the others have the loss 0). Where no example has a
     label, the teacher alone is what the task learns from, which keeps the task while
     others are learnt (Li and Hoiem 2016).
 

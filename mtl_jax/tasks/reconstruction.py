@@ -36,7 +36,8 @@ def autoencoding(
         The task; "loss" at evaluation is the mean squared error.
 
     Raises:
-        ValueError: when trained: inputs of several arrays, or of another size.
+        ValueError: another scale; when trained, inputs of several arrays, or of
+            another size.
 
     Example:
         >>> task = autoencoding("pixels", 4)
@@ -49,6 +50,8 @@ def autoencoding(
         propagation, 1986. Beside supervised tasks: Le, Patterson and White, Supervised
         autoencoders, NeurIPS 2018.
     """
+
+    _check_scale(name, scale)
 
     def examples(key: Array, inputs: PyTree) -> Examples:
         del key
@@ -84,8 +87,8 @@ def denoising(
         The task; "loss" at evaluation is the mean squared error.
 
     Raises:
-        ValueError: another noise or level; when trained, inputs of several arrays, or
-            of another size.
+        ValueError: another noise, level or scale; when trained, inputs of several
+            arrays, or of another size.
 
     Example:
         >>> task = denoising("clean", 100, level=0.5)
@@ -99,6 +102,7 @@ def denoising(
         independently, where they mask a fixed share of each example. Gaussian noise is
         in Vincent et al., Stacked Denoising Autoencoders, JMLR 2010.
     """
+    _check_scale(name, scale)
     if noise not in NOISES:
         raise unknown_name("noise of denoising", noise, NOISES)
     if not level > 0 or (noise == "masking" and not level < 1):
@@ -148,8 +152,8 @@ def masked(
         The task; "loss" and "abs_error" at evaluation are of the hidden numbers.
 
     Raises:
-        ValueError: another share or patch; when trained, inputs of several arrays, or
-            of another size, or that are one patch.
+        ValueError: another share, patch or scale; when trained, inputs of several
+            arrays, or of another size, or that are one patch.
 
     Example:
         >>> task = masked("hidden", 4, share=0.25)
@@ -162,6 +166,7 @@ def masked(
         loss is of the hidden patches too. Differs: their encoder sees the other patches
         alone, ours sees zeros, for any trunk; and they hide 75 %.
     """
+    _check_scale(name, scale)
     if not 0 < share < 1 or patch < 1:
         raise ValueError(
             f"masked task {name!r} was given share={share}, patch={patch}; give a "
@@ -184,6 +189,14 @@ def masked(
 # The same objects for all tasks: those of one metric are measured together.
 _NUMBERS = (metrics.mae(),)
 _HIDDEN = metrics.abs_error(SEEN)
+
+
+def _check_scale(name: str, scale: float | None) -> None:
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(
+            f"task {name!r} was given scale={scale}, by which inputs become labels; "
+            "give a positive number"
+        )
 
 
 def _task(name: str, count: int, pretext: Pretext, fields: dict[str, Any]) -> Task:

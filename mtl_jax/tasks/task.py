@@ -108,7 +108,7 @@ def in_units_of(task: Task, other: Task, outputs: np.ndarray) -> np.ndarray:
         outputs: `[N, ...]` of its head.
 
     Returns:
-        `[N, ...]`; where one of the tasks has no units, they are as they were.
+        `[N, ...]`; a task without units has its numbers as they are.
 
     Example:
         >>> from mtl_jax.tasks import regression
@@ -117,10 +117,12 @@ def in_units_of(task: Task, other: Task, outputs: np.ndarray) -> np.ndarray:
         >>> in_units_of(metres, other, np.array([[0.5]], np.float32)).tolist()
         [[3.0]]
     """
-    if task.units is None or other.units is None or task.units == other.units:
+    if task.units == other.units:
         return outputs
-    values = outputs * other.units[1] + other.units[0]
-    return ((values - task.units[0]) / task.units[1]).astype(np.float32)
+    mean, deviation = task.units or (0.0, 1.0)
+    other_mean, other_deviation = other.units or (0.0, 1.0)
+    values = outputs * other_deviation + other_mean
+    return ((values - mean) / deviation).astype(np.float32)
 
 
 def main_tasks(tasks: Sequence[Task]) -> list[Task]:
@@ -129,13 +131,28 @@ def main_tasks(tasks: Sequence[Task]) -> list[Task]:
 
 
 def check_names(tasks: Sequence[Task]) -> None:
-    """Raise `ValueError` where there is no task, or two of one name."""
+    """Raise `ValueError` where there is no task, or two of one name.
+
+    So it is where a self-supervised task makes labels of a name that another one reads.
+    """
     if not tasks:
         raise ValueError("no task was given; a model needs at least one Task")
     names = [t.name for t in tasks]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ValueError(f"task names must differ; found {twice} more than once")
+    for task in tasks:
+        if task.pretext is None:
+            continue
+        for other in tasks:
+            made = other.pretext is not None
+            read = (other.label_name,) if made else other.label_names
+            if other is not task and task.label_name in read:
+                raise ValueError(
+                    f"self-supervised task {task.name!r} makes labels by the name "
+                    f"{task.label_name!r}, and task {other.name!r} has labels of that "
+                    f"name. Name {task.name!r} otherwise"
+                )
 
 
 def check_labels(

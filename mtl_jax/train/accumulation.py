@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mtl_jax.engine import Encoded, TaskLosses
 from mtl_jax.engine.convolutions import has_convolution
 from mtl_jax.engine.losses import as_encoded, as_task_losses
+from mtl_jax.models.base import SCHEDULE
 from mtl_jax.train.activations import Activations
 from mtl_jax.typing import Array, Batch, PyTree
 
@@ -32,7 +33,8 @@ def encode_in_parts(
 
     Returns:
         The function of the whole batch. Mutable state goes from part to part, so that
-        BatchNorm normalises each part by itself and sees so many small batches.
+        BatchNorm normalises each part by itself and sees so many small batches. What
+        counts steps ("schedule") is for each part as before the first: it counts one.
 
     Raises:
         ValueError: when called, a batch that does not divide.
@@ -103,7 +105,7 @@ def _each(
     collections: PyTree,
 ) -> tuple[PyTree, PyTree]:
     """What `one` returns of each part, stacked, and the mutable state in the end."""
-    number = activations.accumulate
+    number, before = activations.accumulate, collections
     parts = _cut(batch, number)
     limited = activations.limited(one)
 
@@ -111,7 +113,8 @@ def _each(
         params: tuple[PyTree, ...], collections: PyTree, part: Batch, i: Any
     ) -> tuple[PyTree, PyTree]:
         part_key = None if key is None else jax.random.fold_in(key, i)
-        return limited(*params, part, part_key, collections)
+        given = _with_schedules(collections, before)
+        return limited(*params, part, part_key, given)
 
     def in_loop(collections: PyTree, numbered: Any) -> tuple[PyTree, PyTree]:
         row, collections = step(params, collections, *numbered)
@@ -134,6 +137,16 @@ def _each(
         params, row = jax.lax.optimization_barrier((params, row))
         each.append(row)
     return jax.tree.map(lambda *rows: jnp.stack(rows), *each), collections
+
+
+def _with_schedules(collections: PyTree, before: PyTree) -> PyTree:
+    """The mutable state, with the counters of steps as they were before."""
+
+    def one(path: Any, leaf: Array, was: Array) -> Array:
+        counts = any(getattr(part, "key", None) == SCHEDULE for part in path[:2])
+        return was if counts else leaf
+
+    return jax.tree_util.tree_map_with_path(one, collections, before)
 
 
 def _cut(batch: Batch, number: int) -> Batch:

@@ -40,7 +40,28 @@ def make_evaluation(
     Raises:
         ValueError: when called: outputs or labels that do not fit a loss.
     """
-    devices = data_parallel.resolve(parallel, devices)
+    found = counted(model, task_list, data_parallel.resolve(parallel, devices))
+
+    def evaluate(state: TrainState, source: Any, batch_size: int) -> dict[str, float]:
+        return found(state, source, batch_size)[0]
+
+    return evaluate
+
+
+def counted(
+    model: Model, task_list: Sequence[tasks.Task], devices: Sequence[Any]
+) -> Callable[[TrainState, Any, int], tuple[dict[str, float], dict[str, float]]]:
+    """`make_evaluation`, which also says how many labels each task had.
+
+    Args:
+        model: the model.
+        task_list: the tasks.
+        devices: that share the batches.
+
+    Returns:
+        `(state, source, batch_size) -> (row, {task: count})`; by a count the sum of the
+        losses is divided.
+    """
 
     def one_batch(
         state: tuple[PyTree, PyTree, PyTree], batch: Batch
@@ -61,7 +82,9 @@ def make_evaluation(
 
     run = data_parallel.wrap_evaluation(one_batch, devices)
 
-    def evaluate(state: TrainState, source: Any, batch_size: int) -> dict[str, float]:
+    def evaluate(
+        state: TrainState, source: Any, batch_size: int
+    ) -> tuple[dict[str, float], dict[str, float]]:
         batch_size = round_up(batch_size, len(devices))
         variables = (state.shared, state.specific, state.collections)
         seen: list[dict[str, PyTree]] = []
@@ -83,7 +106,8 @@ def make_evaluation(
                 key = f"{task.name}/{metric.name}"
                 found = metrics.evaluate(metric, [s["metrics"][key] for s in seen])
                 row.update({f"{task.name}/{k}": v for k, v in found.items()})
-        return row
+        names = [task.name for task in task_list]
+        return row, dict(zip(names, counts.tolist(), strict=True))
 
     return evaluate
 

@@ -189,7 +189,7 @@ def fit(
             activations=activations,
             steps_per_epoch=steps_per_epoch,
         )
-    evaluate = evaluation.make_evaluation(model, task_list, devices=devices)
+    evaluate = evaluation.counted(model, task_list, devices)
     best, best_mode = checks.best_metric(best, task_list, data)
     # Without a validation split the test split is watched, and nothing chosen by it.
     watched = next((n for n in ("validation", "test") if getattr(data, n)), None)
@@ -247,6 +247,7 @@ def fit(
         guard = Guard(max_skipped, saver, say, int(state.skipped))
         started, seen = time.perf_counter(), 0
         scores: Row = {}
+        counts: dict[str, float] = {}
         while step < last_step:
             count, parts = source.take(step)
             state, output = call(state, source.resident, parts, np.int32(count))
@@ -267,11 +268,10 @@ def fit(
                 started, seen = now, 0
                 state = dataclasses.replace(state, totals=no_totals())
             # ---- evaluate ---------------------------------------------------------
-            scores = {}
+            scores, counts = {}, {}
             if epoch_ends and watched is not None:
-                scores = rows.evaluation_row(
-                    evaluate(state, data.split(watched), batch_size), task_list
-                )
+                scores, counts = evaluate(state, data.split(watched), batch_size)
+                scores = rows.evaluation_row(scores, task_list)
                 if best is not None and best not in scores:
                     raise unknown_name("metric for the best checkpoint", best, scores)
                 recorder.write(
@@ -282,7 +282,8 @@ def fit(
             due = checkpoint_every is not None and step % checkpoint_every == 0
             stop = interruptions.number
             if epoch_ends or due or stop is not None:
-                bad = guard.skipping(output) or not rows.is_sound(scores)
+                sound = rows.is_sound(scores, counts, tasks.main_tasks(task_list))
+                bad = guard.skipping(output) or not sound
                 chosen_by = scores if watched == "validation" else {}
                 saver.save(step, state, chosen_by, bad)
             if stop is not None and workdir is not None:
@@ -299,9 +300,8 @@ def fit(
         # ---- test ---------------------------------------------------------------
         test = scores if watched == "test" else {}  # measured after the last epoch
         if data.test is not None and not test:
-            test = rows.evaluation_row(
-                evaluate(state, data.test, batch_size), task_list
-            )
+            test, _ = evaluate(state, data.test, batch_size)
+            test = rows.evaluation_row(test, task_list)
             recorder.write({"step": step, "epoch": epochs, "split": "test", **test})
     return FitResult(
         state=state,

@@ -46,10 +46,19 @@ def evaluation_row(scores: Mapping[str, float], task_list: Sequence[tasks.Task])
     return {**scores, "mean_loss": mean}
 
 
-def is_sound(scores: Mapping[str, Any]) -> bool:
+def is_sound(
+    scores: Mapping[str, Any], counts: Mapping[str, float], main: Sequence[tasks.Task]
+) -> bool:
     """Whether an evaluation does not speak against saving its state.
 
     A mean loss that is not finite does. (The loss of a task is also NaN where no label
-    was seen, but it is not part of the mean.)
+    was seen, but it is not part of the mean; the mean itself is NaN where no main task
+    had any, which says nothing.)
+
+    Args:
+        scores: the row; empty where nothing was evaluated.
+        counts: of the labels that each task had.
+        main: the tasks whose losses are the mean.
     """
-    return not scores or math.isfinite(scores["mean_loss"])
+    seen = any(counts.get(task.name) for task in main)
+    return not seen or math.isfinite(scores["mean_loss"])

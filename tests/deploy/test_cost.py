@@ -24,17 +24,18 @@ def test_a_convolution_and_two_heads():
             x = nn.Conv(4, (3, 3), padding="VALID")(x)  # [B, 6, 6, 4]
             return x.reshape(len(x), -1)
 
-    heads = {"a": nn.Dense(3), "b": nn.Dense(1)}
+    # A task may have the name of the first row.
+    heads = {"shared": nn.Dense(3), "b": nn.Dense(1)}
     model = models.from_linen(models.HardSharing(Trunk(), heads))
-    task_list = (tasks.classification("a", 3), tasks.binary("b"))
+    task_list = (tasks.classification("shared", 3), tasks.binary("b"))
     rows = deploy.costs(model, task_list, jax.ShapeDtypeStruct((1, 8, 8, 2), "float32"))
-    found = by_name(rows)
+    assert [row.name for row in rows] == ["shared", "shared", "b", "all"]
     places = 6 * 6
     conv = 3 * 3 * 2 * 4
-    assert found["shared"][1:] == (conv + 4, 4 * (conv + 4), places * (2 * conv + 4))
+    assert rows[0][1:] == (conv + 4, 4 * (conv + 4), places * (2 * conv + 4))
     width = places * 4
-    assert found["a"][1:] == (3 * width + 3, 12 * (width + 1), 3 * (2 * width + 1))
-    assert found["b"].parameters == width + 1
+    assert rows[1][1:] == (3 * width + 3, 12 * (width + 1), 3 * (2 * width + 1))
+    assert rows[2].parameters == width + 1
     total = sum(row.flops for row in rows[:-1])
     assert (rows[-1].name, rows[-1].flops) == ("all", total)
 

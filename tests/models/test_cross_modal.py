@@ -130,6 +130,18 @@ def test_each_modality_is_hidden_with_its_probability():
     np.testing.assert_allclose(patterns[1] / 20_000, expected, atol=0.015)
 
 
+def test_inputs_by_hand_lack_what_the_settings_hide():
+    settings = config.Config(
+        "x",
+        config.DataConfig("any", missing=("b",)),
+        model=config.ModelConfig("cross_modal", {"trunks": {"a": {}, "b": {}}}),
+    )
+    given = {"a": np.ones((2, 3)), "b": np.ones((2, 1))}
+    assert build.hidden(settings, given)["b_present"].tolist() == [False, False]
+    told = {**given, "b_present": np.array([True, False])}
+    assert build.hidden(settings, told)["b_present"].tolist() == [True, False]
+
+
 def test_what_is_missing_is_not_looked_at():
     """Neither in the output, nor in gradients or batch statistics."""
     net = models.CrossModal(

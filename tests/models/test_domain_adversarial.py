@@ -1,5 +1,7 @@
 """Domain-adversarial sharing: who descends, who ascends, and how fast λ grows."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -155,6 +157,24 @@ def test_a_run_goes_on_with_its_lambda(tmp_path):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(a, b)
     assert steps_of(parts.collections) == 6
+
+
+def test_a_step_in_parts_is_one_step():
+    """Where the loss is not split, a part passes through the counter's head too."""
+    model = network(over=10)._replace(encode=None, decode=None, stacked=None)
+    method, optimizer = weighting.make("equal"), optax.sgd(0.1)
+    state = train.state.initial(model, method, optimizer, X, 2, 0)
+    state = dataclasses.replace(
+        state, collections=jax.tree.map(lambda a: a + 3, state.collections)
+    )
+    step = train.make_train_step(
+        objective.make_losses(model, TASKS),
+        method,
+        optimizer,
+        accumulate=3,
+        parallel="jit",
+    )
+    assert steps_of(step(state, BATCH)[0].collections) == 3 + 1
 
 
 def test_a_text_is_reversed_in_all_its_parts():

@@ -172,6 +172,9 @@ def test_masked_tokens_follow_the_shares_of_bert():
         (lambda: tasks.denoising("d", 4, level=1.0), "level=1.0 of masking noise"),
         (lambda: tasks.denoising("d", 4, noise="mask"), "Did you mean 'masking'"),
         (lambda: tasks.masked("d", 4, share=1.0), "give a share in"),
+        (lambda: tasks.denoising("d", 4, scale=0), "'d' was given scale=0, by which"),
+        (lambda: tasks.masked("d", 4, scale=-1), "'d' was given scale=-1, by which"),
+        (lambda: tasks.autoencoding("d", 4, scale=0), "'d' was given scale=0, by wh"),
         (lambda: tasks.masked_tokens("d", 2), "3 or more outputs"),
     ],
 )

@@ -10,7 +10,17 @@ import numpy as np
 import optax
 import pytest
 
-from mtl_jax import data, engine, models, objective, pretexts, tasks, train, weighting
+from mtl_jax import (
+    data,
+    engine,
+    models,
+    objective,
+    pretexts,
+    stacked,
+    tasks,
+    train,
+    weighting,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 4, 4)).astype(np.float32)
@@ -246,6 +256,36 @@ def test_evaluation_draws_the_same_and_skips_what_fills_a_batch():
         np.testing.assert_allclose(found[name], out, rtol=1e-5, atol=1e-6)
     answer = train.decide(TASKS[5], found["same"])["prediction"]
     np.testing.assert_array_equal(answer, found["same"])
+
+
+def test_labels_of_the_data_by_the_name_of_a_task_are_not_its_own():
+    """Alone and in a stack of labels that are alike; masks too."""
+    labels = {"y": X.sum((1, 2)), "up": np.zeros(8, np.int32), "z": np.zeros(8)}
+    batch = {
+        "inputs": X,
+        "labels": labels | {"auto": np.ones(8)},
+        "masks": {"y": np.ones(8, bool), "up": np.zeros(8, bool)},
+    }
+    few = [TASKS[0], TASKS[1], TASKS[4]]
+    for given in (batch, objective.pack(batch)):
+        _, found = pretexts.look(few, given, None)
+        assert sorted(found["labels"]) == ["auto", "up", "y", "z"]
+        assert list(found["masks"]) == ["y"]
+        _, plain = pretexts.look(few, {**batch, "labels": {}}, None)
+        for name in ("auto", "up"):
+            (own,) = stacked.rows(found["labels"], [name])
+            np.testing.assert_array_equal(own, plain["labels"][name])
+        np.testing.assert_array_equal(found["labels"]["y"], labels["y"])
+    other = tasks.regression("z", label="up")
+    with pytest.raises(ValueError, match="'up' makes labels by the name 'up', and tas"):
+        tasks.check_names([*few, other])
+
+
+def test_as_many_views_as_were_declared():
+    pretext = tasks.Pretext(lambda key, x: tasks.Examples((-x,), x[:, 0, 0]), 0)
+    task = dataclasses.replace(TASKS[1], pretext=pretext)
+    with pytest.raises(ValueError, match=r"num_views=0, and its examples have 1\. Gi"):
+        pretexts.look([task], BATCH, None)
 
 
 def test_a_run_goes_on_bit_for_bit(tmp_path):
