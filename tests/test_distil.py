@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl_jax import cli, config, data, distil, losses, objective, run, tasks, trained
+from mtl_jax import cli, config, data, losses, objective, run, tasks, trained
 
 RNG = np.random.default_rng(0)
 
@@ -127,8 +127,8 @@ def test_labels_that_are_missing_by_value_leave_the_distance_whole():
     ],
 )
 def test_answers_are_in_the_units_of_the_student(theirs, own, wanted):
-    both = [tasks.regression("a", units=units) for units in (theirs, own)]
-    found = distil._in_units(np.array([0.0, 1.0], np.float32), *both)
+    both = [tasks.regression("a", units=units) for units in (own, theirs)]
+    found = tasks.in_units_of(*both, np.array([0.0, 1.0], np.float32))
     np.testing.assert_allclose(found, wanted)
 
 
