@@ -23,7 +23,7 @@ def test_programs_are_kept_in_the_folder_and_found_again(tmp_path, monkeypatch):
         # One in another directory, given by hand, changes nothing: the first wins.
         with compilation_cache.kept(str(tmp_path / "inner")) as inner:
             assert inner is None
-    assert jax.config.jax_compilation_cache_dir is None
+    assert not jax.config.jax_compilation_cache_dir
     assert jax.config.jax_persistent_cache_min_compile_time_secs == before
     old = min(files)
     long_ago = time.time() - (compilation_cache.DAYS + 1) * 24 * 3600
@@ -40,6 +40,6 @@ def test_nothing_is_kept_where_it_is_off_or_cannot_be(tmp_path, monkeypatch):
     for where in ("off", "auto", str(file)):
         with compilation_cache.kept(where) as directory:
             assert directory is None
-            assert jax.config.jax_compilation_cache_dir is None
+            assert not jax.config.jax_compilation_cache_dir
     with compilation_cache.kept(str(tmp_path / "mine")) as directory:
         assert directory == tmp_path / "mine"
