@@ -137,5 +137,6 @@ METRICS = {
     **dict.fromkeys(("mmoe_synthetic", "many_tasks"), ("rmse",)),
     **dict.fromkeys(("ewt", "words_and_documents", "conll"), _TAGS),
     "bike_sharing": ("count_mae", "count_rmsle"),
+    "census_imbalance": ("auc", "f1"),
 }
 """What the papers report, or what the classes ask for."""
