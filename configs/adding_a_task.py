@@ -23,7 +23,6 @@ Test split, last epoch, accuracy, mean ± sample standard deviation over seeds 0
     | joint              | 97.25 ± 0.28 %  | 72.06 ± 0.99 % |
 """
 
-import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,10 +105,7 @@ RUNS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/adding_a_task")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    asked = parser.parse_args(arguments)
+    asked = study.parser(__doc__, "runs/adding_a_task").parse_args(arguments)
     print(study.table(study.study(RUNS, asked.workdir, asked.seeds), KEYS))
 
 

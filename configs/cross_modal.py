@@ -44,7 +44,6 @@ Single tasks, each a model of its own with both modalities and modality dropout:
 These have as many steps as all tasks together, and overfit more.
 """
 
-import argparse
 import dataclasses
 import statistics
 from collections.abc import Mapping
@@ -163,10 +162,7 @@ def mean(row: Mapping[str, float]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/cross_modal")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    asked = parser.parse_args(arguments)
+    asked = study.parser(__doc__, "runs/cross_modal").parse_args(arguments)
     found = study.study(RUNS, asked.workdir, asked.seeds)
     rows = {
         name: [{"both/auc": mean(row)} for row in found[name]]

@@ -29,7 +29,6 @@ labels, students of 16 and 48 units did not gain from them at temperatures 2 and
 weights 1 and 4 either, on the validation split of seed 0.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,10 +109,7 @@ RUNS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/distillation")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    asked = parser.parse_args(arguments)
+    asked = study.parser(__doc__, "runs/distillation").parse_args(arguments)
     rows = study.study(RUNS, asked.workdir, asked.seeds)
     print(study.table(rows, KEYS))
 

@@ -37,7 +37,6 @@ source lacks get no sentiment by looking alike. With frozen GloVe vectors of 50 
 adversarially on imdb, 66.7 % and 67.1 % on yelp.
 """
 
-import argparse
 import dataclasses
 import itertools
 from collections.abc import Mapping
@@ -128,10 +127,7 @@ def runs(source: str, target: str) -> dict[str, study.Make]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/domain_adaptation")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    asked = parser.parse_args(arguments)
+    asked = study.parser(__doc__, "runs/domain_adaptation").parse_args(arguments)
     for source, target in itertools.permutations(SITES, 2):
         place = Path(asked.workdir) / f"{source}-{target}"
         print(f"from {source} to {target}", flush=True)

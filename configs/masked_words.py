@@ -26,7 +26,6 @@ speech, by 0.8, 0.2 and 0.7 for the relations. Nothing was tuned. With the tags 
 training sentences configs/ewt.py reaches 94.6 % and 87.6 %.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -98,10 +97,7 @@ RUNS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/masked_words")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    asked = parser.parse_args(arguments)
+    asked = study.parser(__doc__, "runs/masked_words").parse_args(arguments)
     print(study.table(study.study(RUNS, asked.workdir, asked.seeds), KEYS))
 
 

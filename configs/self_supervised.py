@@ -36,7 +36,6 @@ were still falling at the end, and neither the weights of the tasks nor anything
 was tuned.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,9 +124,7 @@ def runs() -> dict[str, study.Make]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/self_supervised")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser = study.parser(__doc__, "runs/self_supervised")
     parser.add_argument("--runs", nargs="+", default=list(runs()))
     asked = parser.parse_args(arguments)
     chosen = {name: make for name, make in runs().items() if name in asked.runs}

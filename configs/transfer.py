@@ -27,7 +27,6 @@ apart; one that may not move is worse than none. Between the ways in which it ma
 three seeds show no difference.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,10 +96,7 @@ for _name in PARTS:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", default="runs/transfer")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    asked = parser.parse_args(arguments)
+    asked = study.parser(__doc__, "runs/transfer").parse_args(arguments)
     print(study.table(study.study(RUNS, asked.workdir, asked.seeds), KEYS))
 
 

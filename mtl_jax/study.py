@@ -1,5 +1,6 @@
 """Several runs under several seeds, and a table of what they reach."""
 
+import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,24 @@ def study(
                 run.train_run(config, places[name])
             rows[name].append(_test_row(places[name]))
     return rows
+
+
+def parser(description: str, workdir: str) -> argparse.ArgumentParser:
+    """The options of a program of several runs: where, and under which seeds.
+
+    Args:
+        description: its docstring, of which the first line is shown.
+        workdir: the default one.
+
+    Example:
+        >>> asked = parser("Transfer.", "runs/transfer").parse_args(["--seeds", "3"])
+        >>> asked.workdir, asked.seeds
+        ('runs/transfer', [3])
+    """
+    found = argparse.ArgumentParser(description=description.partition("\n")[0])
+    found.add_argument("--workdir", default=workdir)
+    found.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    return found
 
 
 def table(

@@ -7,6 +7,7 @@ import numpy as np
 
 from mtl_jax import errors
 from mtl_jax.data import batches
+from mtl_jax.data.positions import Positions
 from mtl_jax.data.streams import Streams
 
 ALTERNATING = ("round_robin", "sampled")
@@ -90,6 +91,9 @@ class AlternatingBatches:
                 f"an epoch has {self.steps_per_epoch} batches of {batch_size}, fewer "
                 f"than the {len(self.groups)} groups. Give a smaller batch_size."
             )
+        identity = {field: getattr(self, field) for field in _IDENTITY}
+        identity["groups"] = list(self.groups)
+        self._positions = Positions(self.steps_per_epoch, identity)
         self._streams = Streams(self.groups, seed=self.seed, shuffle=self.shuffle)
         self._steps = self._steps_of_groups()
         self._cached: tuple[int, np.ndarray] | None = None
@@ -105,26 +109,15 @@ class AlternatingBatches:
 
     def position(self, step: int) -> dict[str, Any]:
         """Where `step` stands, as plain numbers that go into a checkpoint's JSON."""
-        epoch, batch = self._locate(step)
-        return {**self._identity(), "epoch": epoch, "batch_in_epoch": batch}
+        return self._positions.at(step)
 
     def check_position(self, saved: dict[str, Any]) -> None:
         """Refuse a position that was saved for another order; see `Batches`."""
-        batches.check_same_order(saved, self._identity())
-
-    def _identity(self) -> dict[str, Any]:
-        found = {field: getattr(self, field) for field in _IDENTITY}
-        return {**found, "groups": list(self.groups)}
-
-    def _locate(self, step: int) -> tuple[int, int]:
-        if step < 0:
-            raise ValueError(f"step {step} is negative. Steps count from 0.")
-        epoch, batch = divmod(int(step), self.steps_per_epoch)
-        return epoch, batch
+        self._positions.check(saved)
 
     def _turn(self, step: int) -> tuple[int, int]:
         """The group of a step, and how many batches it had before."""
-        epoch, batch = self._locate(step)
+        epoch, batch = self._positions.locate(step)
         if self.policy == "round_robin":
             turn, group = divmod(int(step), len(self.groups))
             return group, turn

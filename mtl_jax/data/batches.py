@@ -7,6 +7,7 @@ import numpy as np
 
 from mtl_jax.data import hosts
 from mtl_jax.data import source as source_lib
+from mtl_jax.data.positions import Positions
 
 IDENTITY = ("seed", "batch_size", "num_examples", "shuffle")
 """What has to be equal for a saved position to mean the same batch."""
@@ -52,19 +53,20 @@ class Batches:
         self.seed = int(seed)
         self.shuffle = bool(shuffle)
         self.steps_per_epoch = self.num_examples // self.batch_size
+        self._positions = Positions(
+            self.steps_per_epoch, {field: getattr(self, field) for field in IDENTITY}
+        )
         self._cached: tuple[int, np.ndarray] | None = None
 
     def indices(self, step: int) -> np.ndarray:
         """The examples of a step, int64 `[B]`; steps count from 0 over all epochs."""
-        epoch, batch = self._locate(step)
+        epoch, batch = self._positions.locate(step)
         start = batch * self.batch_size
         return self._order(epoch)[start : start + self.batch_size]
 
     def position(self, step: int) -> dict[str, Any]:
         """Where `step` stands, as plain numbers that go into a checkpoint's JSON."""
-        epoch, batch = self._locate(step)
-        identity = {field: getattr(self, field) for field in IDENTITY}
-        return {**identity, "epoch": epoch, "batch_in_epoch": batch}
+        return self._positions.at(step)
 
     def check_position(self, saved: dict[str, Any]) -> None:
         """Refuse a position that was saved for another order of the data.
@@ -81,13 +83,7 @@ class Batches:
             Traceback (most recent call last):
             ValueError: cannot resume: batch_size was 4, is 5. ...
         """
-        check_same_order(saved, {field: getattr(self, field) for field in IDENTITY})
-
-    def _locate(self, step: int) -> tuple[int, int]:
-        if step < 0:
-            raise ValueError(f"step {step} is negative. Steps count from 0.")
-        epoch, batch = divmod(int(step), self.steps_per_epoch)
-        return epoch, batch
+        self._positions.check(saved)
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
@@ -105,21 +101,6 @@ class Batches:
         order.flags.writeable = False
         self._cached = (epoch, order)
         return order
-
-
-def check_same_order(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise `ValueError` where a saved position is of another order of the data."""
-    differing = [
-        f"{field} was {saved.get(field, '(not saved)')}, is {value}"
-        for field, value in now.items()
-        if saved.get(field) != value
-    ]
-    if differing:
-        raise ValueError(
-            f"cannot resume: {'; '.join(differing)}. The run would go on with "
-            "other batches. Resume with the saved values, or start a new run in "
-            "another directory."
-        )
 
 
 def evaluation_batches(

@@ -7,6 +7,7 @@ import numpy as np
 
 from mtl_jax.data import batches
 from mtl_jax.data import source as source_lib
+from mtl_jax.data.positions import Positions
 
 _IDENTITY = (*batches.IDENTITY, "draws")
 
@@ -47,31 +48,23 @@ class DrawnBatches:
         shares = np.asarray(draws, np.float64)
         self._sizes = shares / shares.sum() * self.num_examples
         self.draws = hashlib.sha1(shares.tobytes()).hexdigest()[:16]
+        identity = {field: getattr(self, field) for field in _IDENTITY}
+        self._positions = Positions(self.steps_per_epoch, identity)
         self._cached: tuple[int, np.ndarray] | None = None
 
     def indices(self, step: int) -> np.ndarray:
         """The examples of a step, int64 `[B]`; steps count from 0 over all epochs."""
-        epoch, batch = self._locate(step)
+        epoch, batch = self._positions.locate(step)
         start = batch * self.batch_size
         return self._order(epoch)[start : start + self.batch_size]
 
     def position(self, step: int) -> dict[str, Any]:
         """Where `step` stands, as plain numbers that go into a checkpoint's JSON."""
-        epoch, batch = self._locate(step)
-        return {**self._identity(), "epoch": epoch, "batch_in_epoch": batch}
+        return self._positions.at(step)
 
     def check_position(self, saved: dict[str, Any]) -> None:
         """Refuse a position that was saved for another order; see `Batches`."""
-        batches.check_same_order(saved, self._identity())
-
-    def _identity(self) -> dict[str, Any]:
-        return {field: getattr(self, field) for field in _IDENTITY}
-
-    def _locate(self, step: int) -> tuple[int, int]:
-        if step < 0:
-            raise ValueError(f"step {step} is negative. Steps count from 0.")
-        epoch, batch = divmod(int(step), self.steps_per_epoch)
-        return epoch, batch
+        self._positions.check(saved)
 
     def _order(self, epoch: int) -> np.ndarray:
         cached = self._cached  # one read: a prefetching thread may replace it

@@ -7,6 +7,7 @@ import numpy as np
 
 from mtl_jax import errors
 from mtl_jax.data import batches
+from mtl_jax.data.positions import Positions
 from mtl_jax.data.streams import Streams
 
 POLICIES = ("max", "min", "proportional")
@@ -81,11 +82,14 @@ class GroupedBatches:
         # Spread over the batch, so that each device and each part has some of all.
         places = [(np.arange(b) + 0.5) / b for b in self.shares]
         self._spread = np.argsort(np.concatenate(places), kind="stable")
+        identity = {field: getattr(self, field) for field in _IDENTITY}
+        identity["groups"] = list(self.groups)
+        self._positions = Positions(self.steps_per_epoch, identity)
         self._streams = Streams(self.groups, seed=self.seed, shuffle=self.shuffle)
 
     def indices(self, step: int) -> np.ndarray:
         """The examples of a step, int64 `[B]`; steps count from 0 over all epochs."""
-        self._locate(step)
+        self._positions.locate(step)
         rows = [
             self._streams.next(group, step * share, share)
             for group, share in enumerate(self.shares)
@@ -94,22 +98,11 @@ class GroupedBatches:
 
     def position(self, step: int) -> dict[str, Any]:
         """Where `step` stands, as plain numbers that go into a checkpoint's JSON."""
-        epoch, batch = self._locate(step)
-        return {**self._identity(), "epoch": epoch, "batch_in_epoch": batch}
+        return self._positions.at(step)
 
     def check_position(self, saved: dict[str, Any]) -> None:
         """Refuse a position that was saved for another order; see `Batches`."""
-        batches.check_same_order(saved, self._identity())
-
-    def _identity(self) -> dict[str, Any]:
-        found = {field: getattr(self, field) for field in _IDENTITY}
-        return {**found, "groups": list(self.groups)}
-
-    def _locate(self, step: int) -> tuple[int, int]:
-        if step < 0:
-            raise ValueError(f"step {step} is negative. Steps count from 0.")
-        epoch, batch = divmod(int(step), self.steps_per_epoch)
-        return epoch, batch
+        self._positions.check(saved)
 
 
 def _shares(groups: Sequence[int], batch_size: int, policy: str) -> tuple[int, ...]:
