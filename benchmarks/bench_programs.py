@@ -1,6 +1,7 @@
 """What `results.py` measures: configs, with other settings and architectures."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -69,6 +70,7 @@ def _tables() -> dict[str, Program]:
     return found
 
 
+@functools.cache
 def programs(files: Path | None = None) -> dict[str, Program]:
     """Every program by name: all configs, and variants of some.
 

@@ -4,8 +4,8 @@ Command:
 
     mtl-jax train configs/few_digits.py
 
-Measured on a core of an AMD EPYC: 10 s of CPU. Test split (270 digits), accuracy of digit and
-of above_five in %, mean ± sample standard deviation over seeds 0, 1, 2:
+Measured on a core of an AMD EPYC: 10 s of CPU. Test split (270 digits), accuracy of
+digit and of above_five in %, mean ± sample standard deviation over seeds 0, 1, 2:
 
     this, cropped and five heads a task           94.32 ± 1.40  90.99 ± 2.23
     cropped: --set model.heads_per_task=1         93.70 ± 2.25  92.47 ± 1.83
@@ -18,9 +18,10 @@ of above_five in %, mean ± sample standard deviation over seeds 0, 1, 2:
     cropped, ensembles of three of these runs     95.68 ± 0.21  93.70 ± 1.34
 
 Digits of 8 pixels bear a crop and noise, and no shift. Five heads on one trunk add less
-than three runs, which bring the digit 1.6 points. `mtl-jax tune` with `--weights 1,0.1 1,1 1,10 --folds 4 --metric
-digit/accuracy --set model.heads_per_task=1 train.epochs=40` takes 57 s, and finds
-82.0 ± 5.4, 80.5 ± 6.4 and 48.5 ± 10.5 % with 150 digits a training.
+than three runs, which bring the digit 1.6 points. `mtl-jax tune` with `--weights 1,0.1
+1,1 1,10 --folds 4 --metric digit/accuracy --set model.heads_per_task=1 train.epochs=40`
+takes 57 s, and finds 82.0 ± 5.4, 80.5 ± 6.4 and 48.5 ± 10.5 % with 150 digits a
+training.
 """
 
 from mtl_jax.config import (
