@@ -332,6 +332,37 @@ def _optimizer(
     return optimizer
 
 
+def fit_arguments(config: settings.Config, steps_per_epoch: int) -> dict[str, Any]:
+    """What the settings say to `train.fit`; model, tasks, data and places apart.
+
+    Args:
+        config: of the run.
+        steps_per_epoch: of its training data.
+
+    Raises:
+        ValueError: an optimizer that there is not, or that does not take its settings.
+    """
+    budget = config.train
+    return {
+        "optimizer": build_optimizer(
+            config.optimizer, budget.epochs * steps_per_epoch, steps_per_epoch
+        ),
+        "epochs": budget.epochs,
+        "batch_size": budget.batch_size,
+        "seed": config.seed,
+        "at": config.method.at,
+        "gramian": config.method.gramian,
+        "task_chunk": config.method.task_chunk,
+        "accumulate": budget.accumulate,
+        "remat": budget.remat,
+        "steps_per_call": budget.steps_per_call,
+        "feed": config.data.feed,
+        "feed_limit": config.data.feed_limit,
+        "parallel": budget.parallel,
+        "max_skipped": budget.max_skipped,
+    }
+
+
 def _parameters(function: Any) -> list[str]:
     try:
         return list(inspect.signature(function).parameters)

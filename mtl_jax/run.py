@@ -101,7 +101,6 @@ def train_run(
     steps_per_epoch = data.order(
         dataset.train, config.train.batch_size, seed=config.seed
     ).steps_per_epoch
-    num_steps = config.train.epochs * steps_per_epoch
     names = [t.name for t in parts.tasks]
     main = [t.name for t in parts.tasks if t.main]
     console = report.Console(names, main=main, level=level)
@@ -132,27 +131,12 @@ def train_run(
                 parts.tasks,
                 dataset,
                 method=parts.method,
-                optimizer=build.build_optimizer(
-                    config.optimizer, num_steps, steps_per_epoch
-                ),
-                epochs=config.train.epochs,
-                batch_size=config.train.batch_size,
-                seed=config.seed,
-                at=config.method.at,
-                gramian=config.method.gramian,
-                task_chunk=config.method.task_chunk,
-                accumulate=config.train.accumulate,
-                remat=config.train.remat,
-                steps_per_call=config.train.steps_per_call,
-                feed=config.data.feed,
-                feed_limit=config.data.feed_limit,
-                parallel=config.train.parallel,
+                **build.fit_arguments(config, steps_per_epoch),
                 workdir=workdir,
                 best=config.train.best,
                 keep_last=config.train.keep_last,
                 checkpoint_every=config.train.checkpoint_every,
                 log_every=config.train.log_every,
-                max_skipped=config.train.max_skipped,
                 start=_start(config, parts, workdir, console.message),
                 make_sinks=make_sinks,
                 on_step=console.advance,

@@ -298,27 +298,14 @@ def _run(
             divided, task_list = distil.taught(
                 config.distil, divided, task_list, Path(folder), goes_on=False
             )
-    size, epochs = config.train.batch_size, config.train.epochs
+    size = config.train.batch_size
     steps = data.order(divided.train, size, seed=config.seed).steps_per_epoch
     result = train.fit(
         built.model,
         task_list,
         divided,
         method=built.method,
-        optimizer=build.build_optimizer(config.optimizer, epochs * steps, steps),
-        epochs=epochs,
-        batch_size=size,
-        seed=config.seed,
-        at=config.method.at,
-        gramian=config.method.gramian,
-        task_chunk=config.method.task_chunk,
-        accumulate=config.train.accumulate,
-        remat=config.train.remat,
-        steps_per_call=config.train.steps_per_call,
-        feed=config.data.feed,
-        feed_limit=config.data.feed_limit,
-        parallel=config.train.parallel,
-        max_skipped=config.train.max_skipped,
+        **build.fit_arguments(config, steps),
         start=_start(config, [task.name for task in task_list]),
         say=lambda level, text: None,
     )
